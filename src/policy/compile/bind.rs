@@ -124,3 +124,6 @@ fn windows_within(small: Period, large: Period, fixed_days: bool) -> u64 {
         (Month, _) => 1,
     }
 }
+
+#[cfg(test)]
+mod tests;
