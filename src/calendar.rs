@@ -45,3 +45,9 @@ impl Calendar {
 /// An unknown zone.
 #[derive(Debug)]
 pub(crate) struct CalendarError {}
+
+impl std::fmt::Display for CalendarError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("unknown zone")
+    }
+}

@@ -8,10 +8,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use governor::{
-    Quota, RateLimiter,
-    clock::FakeRelativeClock,
-    middleware::NoOpMiddleware,
-    state::keyed::DashMapStateStore,
+    Quota, RateLimiter, clock::FakeRelativeClock, middleware::NoOpMiddleware, state::keyed::DashMapStateStore,
 };
 use tollgate::{DescribedTier, Description, Level, TokenRate};
 
@@ -21,7 +18,8 @@ use crate::{
     score::{Refusal, Score},
 };
 
-type Keyed = RateLimiter<Symbol, DashMapStateStore<Symbol>, FakeRelativeClock, NoOpMiddleware<governor::nanos::Nanos>>;
+type Keyed =
+    RateLimiter<Symbol, DashMapStateStore<Symbol>, FakeRelativeClock, NoOpMiddleware<governor::nanos::Nanos>>;
 
 /// Every account rate rule of a policy, without anything else of it.
 pub(crate) struct Baseline {

@@ -130,9 +130,8 @@ impl Score {
             self.latest.resize(account + 1, None);
         }
         let latest = self.latest.get_mut(account)?;
-        let same = latest.filter(|index| {
-            self.shares.get(*index as usize).is_some_and(|share| share.label == row.label)
-        });
+        let same = latest
+            .filter(|index| self.shares.get(*index as usize).is_some_and(|share| share.label == row.label));
         let index = match same {
             Some(index) => index,
             None => {
