@@ -370,7 +370,7 @@ trait Written: FromStr<Err = QuantityError> {
 }
 
 impl Written for Amount {
-    const EXPECTED: &'static str = "a number such as 5000, \"200k\" or \"1.5M\"";
+    const EXPECTED: &'static str = "a whole number such as 5000, \"200k\" or \"1.5M\"";
 
     fn from_integer(integer: u64) -> Option<Amount> {
         Some(Amount(integer))

@@ -85,6 +85,8 @@ fn reworded(message: &str, path: &KeyPath) -> String {
         if let Some((found, expected)) =
             message.strip_prefix(wrong).and_then(|rest| rest.rsplit_once(", expected "))
         {
+            // The reader calls a number by the type that holds it.
+            let expected = if expected == "u64" { "a whole number" } else { expected };
             return format!("found {found}; expected {expected}");
         }
     }

@@ -42,7 +42,8 @@ pub(super) fn covers(outer: &Limit, inner: &Limit, fixed_days: bool) -> bool {
     }
 }
 
-/// Faster, larger, and back from its deepest debt no later: then it always has at least as much left.
+/// At least as fast and as large, and back from its deepest debt no later: then it always has as much left. A
+/// debt as deep as the burst, which is the default, is not taken as meant to bind; a deeper one is.
 fn rate_covers_rate(outer: &Rate, inner: &Rate) -> bool {
     // tokens / period, cross-multiplied: each product is below 2^128.
     let inner_speed = u128::from(inner.tokens) * u128::from(outer.period);
@@ -51,7 +52,7 @@ fn rate_covers_rate(outer: &Rate, inner: &Rate) -> bool {
         return false;
     }
     let larger = inner_speed > outer_speed || inner.burst > outer.burst;
-    larger && (inner.max_debt <= outer.max_debt || nanos_of_debt(inner) <= nanos_of_debt(outer))
+    larger && (inner.max_debt <= inner.burst || nanos_of_debt(inner) <= nanos_of_debt(outer))
 }
 
 /// How long a rate takes from its deepest debt to zero.

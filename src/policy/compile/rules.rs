@@ -220,13 +220,19 @@ impl Compiler<'_> {
         }
         match Rate::new(tokens, period, burst, max_debt, self.largest_factor) {
             Ok(rate) => Some(rate),
+            Err(RateError::TooLarge { most_burst: 0 }) => {
+                let held = u128::from(burst) * u128::from(self.largest_factor);
+                let most = (1_u128 << 62).saturating_sub(held);
+                let message = format!("{max_debt} is too large beside the burst; at most {most} would do");
+                self.problem(&path.key("max_debt"), message);
+                None
+            }
+            Err(error @ RateError::TooLarge { .. }) => {
+                self.problem(&path.key("burst"), error.to_string());
+                None
+            }
             Err(error) => {
-                let at = match error {
-                    RateError::TooLarge { most_burst: 0 } => path.key("max_debt"),
-                    RateError::TooLarge { .. } => path.key("burst"),
-                    RateError::Zero | RateError::TooFast { .. } => at_rate,
-                };
-                self.problem(&at, error.to_string());
+                self.problem(&at_rate, error.to_string());
                 None
             }
         }
