@@ -11,6 +11,8 @@
 mod columns;
 mod fields;
 mod input;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io::Read,
