@@ -72,3 +72,249 @@ impl fmt::Display for Level {
         })
     }
 }
+
+/// When a refusal passes, in the integers that a bucket has at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// When a permit that is open now is settled or dropped.
+    OnRelease,
+    /// At this instant of limiter time.
+    At(u64),
+    /// When the supply `(t * multiplier) >> bits` reaches `need`.
+    Supply {
+        need: u64,
+        multiplier: u64,
+        bits: u32,
+    },
+    Never,
+}
+
+impl Wait {
+    /// The instant at which the refusal passes, where that is a matter of time.
+    pub(crate) fn instant(self) -> Option<u64> {
+        match self {
+            Wait::OnRelease | Wait::Never => None,
+            Wait::At(instant) => Some(instant),
+            Wait::Supply { need, multiplier, bits } => {
+                // The least t with t * multiplier >= need << bits.
+                let instant = (u128::from(need) << bits).div_ceil(u128::from(multiplier.max(1)));
+                Some(u64::try_from(instant).unwrap_or(u64::MAX))
+            }
+        }
+    }
+
+    /// Later refusals are greater; a release, which no clock tells, comes before any instant.
+    fn rank(self) -> (u8, u64) {
+        match self {
+            Wait::OnRelease => (0, 0),
+            Wait::Never => (2, 0),
+            timed => (1, timed.instant().unwrap_or(u64::MAX)),
+        }
+    }
+
+    /// Whether this refusal passes after `other`. Two divisions at most; only a second refusal asks.
+    pub(crate) fn passes_after(self, other: Wait) -> bool {
+        self.rank() > other.rank()
+    }
+}
+
+/// When it is worth coming back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Retry {
+    /// After this long, to the nanosecond: the same request, alone, is then admitted. Never zero.
+    After(Duration),
+    /// When one of the caller's open permits is settled or dropped; no clock tells when that is.
+    OnRelease,
+    /// Never: the cost exceeds what the rule can ever give, or a budget is spent.
+    Never,
+}
+
+/// An admitted request that was charged, or in a [`peek`](crate::Limiter::peek) would have been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    pub(crate) at: u64,
+    pub(crate) overflow: bool,
+}
+
+impl Receipt {
+    /// The instant that the request was decided with, in nanoseconds of limiter time.
+    ///
+    /// It is the caller's `now`, or later: a request whose clock was read in one quota window and that comes to a
+    /// bucket already in the next is decided at the start of that one.
+    pub fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Whether the account, or its organization, was charged on its tier's shared overflow line because the table
+    /// is full of subjects that still owe something.
+    pub fn overflow(&self) -> bool {
+        self.overflow
+    }
+}
+
+/// A refused request: nothing was charged anywhere.
+///
+/// It names the refusal that passes last among all the buckets on the request's path. 120 bytes, no heap; the
+/// wait is a 128-bit division, done when it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denial {
+    pub(crate) tier: Name,
+    pub(crate) meter: Name,
+    pub(crate) rule: RuleName,
+    /// The wait, taken apart so that this fits 120 bytes.
+    need: u64,
+    multiplier: u64,
+    left: u64,
+    at: u64,
+    wait: WaitKind,
+    level: Level,
+    overflow: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WaitKind {
+    OnRelease,
+    At,
+    Supply(u8),
+    Never,
+}
+
+/// What a denial is made of besides names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) wait: Wait,
+    /// What the bucket would still give now.
+    pub(crate) left: u64,
+}
+
+impl Denial {
+    pub(crate) fn new(
+        refusal: Refusal,
+        (level, tier, meter, rule): (Level, Name, Name, RuleName),
+        at: u64,
+        overflow: bool,
+    ) -> Denial {
+        let (wait, need, multiplier) = match refusal.wait {
+            Wait::OnRelease => (WaitKind::OnRelease, 0, 0),
+            Wait::At(instant) => (WaitKind::At, instant, 0),
+            // `bits` is SUPPLY_BITS, 60.
+            Wait::Supply { need, multiplier, bits } => (WaitKind::Supply(bits as u8), need, multiplier),
+            Wait::Never => (WaitKind::Never, 0, 0),
+        };
+        Denial { tier, meter, rule, need, multiplier, left: refusal.left, at, wait, level, overflow }
+    }
+
+    /// For an identity whose tier is none of the policy's: it came from another limiter.
+    pub(crate) fn unknown_tier(at: u64) -> Denial {
+        let unknown = Name::new("unknown").unwrap_or(Name { length: 0, bytes: [0; 31] });
+        let rule = Name { length: 0, bytes: [0; 15] };
+        let refusal = Refusal { wait: Wait::Never, left: 0 };
+        Denial::new(refusal, (Level::Tier, unknown, unknown, rule), at, false)
+    }
+
+    fn wait(&self) -> Wait {
+        match self.wait {
+            WaitKind::OnRelease => Wait::OnRelease,
+            WaitKind::At => Wait::At(self.need),
+            WaitKind::Supply(bits) => {
+                Wait::Supply { need: self.need, multiplier: self.multiplier, bits: u32::from(bits) }
+            }
+            WaitKind::Never => Wait::Never,
+        }
+    }
+
+    /// The level of the rule that refused.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// The caller's tier.
+    pub fn tier(&self) -> Name {
+        self.tier
+    }
+
+    /// The meter of the rule that refused.
+    pub fn meter(&self) -> Name {
+        self.meter
+    }
+
+    /// The rule that refused.
+    pub fn rule(&self) -> RuleName {
+        self.rule
+    }
+
+    /// How much of the meter the rule would have admitted now.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// The instant that the request was decided with, in nanoseconds of limiter time.
+    pub fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Whether the refusing bucket was a tier's shared overflow line (see [`Receipt::overflow`]).
+    pub fn overflow(&self) -> bool {
+        self.overflow
+    }
+
+    /// When it is worth coming back.
+    pub fn retry(&self) -> Retry {
+        let wait = self.wait();
+        match (wait, wait.instant()) {
+            (Wait::OnRelease, _) => Retry::OnRelease,
+            // Limiter time ends at 2^60 ns; what would pass later never does.
+            (_, Some(instant)) if instant <= 1 << 60 => {
+                Retry::After(Duration::from_nanos(instant.saturating_sub(self.at).max(1)))
+            }
+            _ => Retry::Never,
+        }
+    }
+
+    /// How long to wait; `None` where no time is known ([`Retry::OnRelease`], [`Retry::Never`]).
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.retry() {
+            Retry::After(wait) => Some(wait),
+            Retry::OnRelease | Retry::Never => None,
+        }
+    }
+
+    /// Whether the same request can never be admitted.
+    pub fn is_never(&self) -> bool {
+        self.retry() == Retry::Never
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Denial { level, meter, rule, tier, left, .. } = self;
+        write!(out, "refused by the {level} limit {meter}/{rule} of tier {tier}: {left} left")?;
+        match self.retry() {
+            Retry::After(wait) => write!(out, ", retry after {wait:?}"),
+            Retry::OnRelease => out.write_str(", retry when a request in flight has ended"),
+            Retry::Never => out.write_str(", a retry can never succeed"),
+        }
+    }
+}
+
+impl std::error::Error for Denial {}
+
+impl Serialize for Denial {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let retry = self.retry();
+        let nanos = match retry {
+            Retry::After(wait) => u64::try_from(wait.as_nanos()).ok(),
+            Retry::OnRelease | Retry::Never => None,
+        };
+        let mut fields = serializer.serialize_struct("Denial", 8)?;
+        fields.serialize_field("level", &self.level)?;
+        fields.serialize_field("tier", &self.tier)?;
+        fields.serialize_field("meter", &self.meter)?;
+        fields.serialize_field("rule", &self.rule)?;
+        fields.serialize_field("left", &self.left)?;
+        fields.serialize_field("retry_after_ns", &nanos)?;
+        fields.serialize_field("never", &(retry == Retry::Never))?;
+        fields.serialize_field("overflow", &self.overflow)?;
+        fields.end()
+    }
+}

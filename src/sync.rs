@@ -6,7 +6,6 @@
 #[cfg(not(tollgate_loom))]
 pub(crate) use std::{
     hint::spin_loop,
-    sync::Arc,
     sync::atomic::{AtomicU64, Ordering, fence},
     thread::yield_now,
 };
@@ -14,7 +13,6 @@ pub(crate) use std::{
 #[cfg(tollgate_loom)]
 pub(crate) use loom::{
     hint::spin_loop,
-    sync::Arc,
     sync::atomic::{AtomicU64, Ordering, fence},
     thread::yield_now,
 };

@@ -110,12 +110,13 @@ pub(crate) struct Quota {
 }
 
 impl Quota {
-    /// Minute windows take 24 bits of number (31 years) and leave 40 for the use, longer ones 16 and 48: no
-    /// window's number comes round within a limiter's life by accident of idling.
+    /// Windows are numbered from 1970; through 2106 that takes 27 bits for minutes, 21 for hours and 16 for the
+    /// longer ones. The rest of the word is left for the use, so a number never comes round.
     pub(crate) const fn use_bits(period: Period) -> u32 {
         match period {
-            Period::Minute => 40,
-            _ => 48,
+            Period::Minute => 37,
+            Period::Hour => 43,
+            Period::Day | Period::Week | Period::Month => 48,
         }
     }
 }

@@ -1,0 +1,52 @@
+//! A subject's buckets under other rules than those that they were filled under.
+//!
+//! Rules match by meter and name. What is owed is carried in tokens and rounded up; nothing is forgiven where a
+//! rule of the same kind is found, and a rule that has no counterpart starts fresh.
+
+use super::{Moment, quota, rate};
+use crate::policy::plan::{LevelPlan, Limit, MAX_RULES, Rule};
+
+/// A bucket's debt is kept up to this many ticks: at 8 ticks a nanosecond, the most that a rate has, that is 18
+/// years of supply.
+const MOST_TICKS: u128 = 1 << 62;
+
+/// The words of `to`'s rules for a subject whose words under `from` are `words`.
+pub(crate) fn convert(
+    from: &LevelPlan,
+    to: &LevelPlan,
+    words: &[u64; MAX_RULES],
+    moment: &Moment<'_>,
+) -> [u64; MAX_RULES] {
+    let mut converted = [0; MAX_RULES];
+    for (word, rule) in converted.iter_mut().zip(&to.rules) {
+        let old =
+            from.rules.iter().zip(words).find(|(old, _)| old.meter == rule.meter && old.name == rule.name);
+        if let Some((old, held)) = old {
+            *word = convert_word(old, rule, *held, moment);
+        }
+    }
+    converted
+}
+
+fn convert_word(from: &Rule, to: &Rule, word: u64, moment: &Moment<'_>) -> u64 {
+    match (&from.limit, &to.limit) {
+        _ if from.limit == to.limit => word,
+        (Limit::Rate(old), Limit::Rate(new)) => {
+            let owed = u128::from(word.saturating_sub(rate::supply(old, moment.now)));
+            let ticks = (owed << new.shift).div_ceil(1 << old.shift).min(MOST_TICKS);
+            if ticks == 0 { 0 } else { rate::supply(new, moment.now) + ticks as u64 }
+        }
+        (Limit::Quota(old), Limit::Quota(new)) => {
+            let used = super::used(from, word, moment);
+            match moment.window(new.calendar) {
+                Some(_) if old.calendar == new.calendar => word,
+                Some((_, window)) => quota::restate(new, used, window),
+                None => 0,
+            }
+        }
+        (Limit::Budget { .. }, Limit::Budget { .. }) | (Limit::InFlight { .. }, Limit::InFlight { .. }) => {
+            word
+        }
+        _ => 0,
+    }
+}

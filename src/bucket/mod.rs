@@ -1,0 +1,304 @@
+//! The pure step of each kind of rule: integers in, integers out. No atomics, no clock.
+//!
+//! A bucket is one word; 0 is a fresh one, and a word that decides like a fresh one is *idle*. A rate bucket has
+//! a second word, the total it ever gave back, which only permits read. [`step`] is what look and commit both
+//! run; [`refusal`] explains it afterwards, off the fast path.
+
+mod convert;
+pub(crate) mod quota;
+pub(crate) mod rate;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use convert::convert;
+
+use crate::{
+    calendar::Calendar,
+    decision::{Level, Refusal, Wait},
+    policy::plan::{Limit, Rule, UNLIMITED},
+    time::Nanos,
+};
+
+/// When a decision is taken: limiter time, and what turns it into calendar time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment<'a> {
+    pub(crate) now: u64,
+    /// Unix time at limiter time 0.
+    pub(crate) unix_at_origin: i64,
+    pub(crate) calendars: &'a [Calendar],
+}
+
+impl Moment<'_> {
+    #[inline]
+    fn unix(&self) -> i64 {
+        // Limiter time is at most 2^60.
+        self.unix_at_origin.saturating_add(self.now as i64)
+    }
+
+    /// Limiter time of an instant of unix time.
+    fn limiter_time(&self, unix: i64) -> u64 {
+        u64::try_from(unix.saturating_sub(self.unix_at_origin)).unwrap_or(0)
+    }
+
+    #[inline]
+    fn window(&self, calendar: u8) -> Option<(&Calendar, crate::calendar::Window)> {
+        let calendar = self.calendars.get(usize::from(calendar))?;
+        Some((calendar, calendar.window_at(self.unix())))
+    }
+
+    /// The same with `now` moved to the start of the next window of any calendar, for a request that is behind.
+    pub(crate) fn in_next_window(mut self) -> Self {
+        let unix = self.unix();
+        let next = self.calendars.iter().map(|calendar| calendar.window_at(unix).end).min();
+        let next = next.map_or(self.now, |end| self.limiter_time(end));
+        self.now = Nanos::new(next.max(self.now.saturating_add(1))).as_u64();
+        self
+    }
+}
+
+/// What tightening multiplies a subject's costs by, in sixteenths. At least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Factor(u16);
+
+impl Factor {
+    pub(crate) const ONE: Factor = Factor(16);
+
+    /// A factor of `sixteenths`/16, or of 1 where that would be less.
+    pub(crate) fn from_sixteenths(sixteenths: u16) -> Factor {
+        Factor(sixteenths.max(Factor::ONE.0))
+    }
+
+    pub(crate) fn sixteenths(self) -> u16 {
+        self.0
+    }
+
+    /// `ticks` times the factor, rounded up. The policy keeps the product of a burst and the largest factor within
+    /// 2^62.
+    #[inline]
+    fn times(self, ticks: u64) -> u64 {
+        if self == Factor::ONE { ticks } else { self.times_wide(u128::from(ticks)).min(1 << 62) as u64 }
+    }
+
+    #[inline]
+    fn times_wide(self, ticks: u128) -> u128 {
+        (ticks * u128::from(self.0)).div_ceil(u128::from(Factor::ONE.0))
+    }
+
+    fn divide(self, ticks: u64) -> u64 {
+        if self == Factor::ONE { ticks } else { self.divide_wide(u128::from(ticks)) as u64 }
+    }
+
+    /// At most `ticks`, since a factor is at least 1.
+    fn divide_wide(self, ticks: u128) -> u128 {
+        ticks * u128::from(Factor::ONE.0) / u128::from(self.0)
+    }
+}
+
+/// One bucket as it was found on a path.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen<'a> {
+    pub(crate) level: Level,
+    pub(crate) rule: &'a Rule,
+    pub(crate) word: u64,
+    pub(crate) factor: Factor,
+    /// The factor, if one is in force, and the instant at which it ends.
+    pub(crate) tightened_until: Option<(Factor, u64)>,
+}
+
+/// A bucket's answer to a charge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Admitted; the word to store.
+    Admit(u64),
+    Refuse,
+    /// The bucket's quota window is later than the request's clock.
+    Behind,
+}
+
+/// Whether what is charged is spent, or held by a permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Spend,
+    Hold,
+}
+
+/// Charges `amount` to a bucket that holds `word`.
+///
+/// An amount of 0 is admitted by any bucket and changes none.
+#[inline]
+pub(crate) fn step(
+    rule: &Rule,
+    word: u64,
+    amount: u64,
+    factor: Factor,
+    mode: Mode,
+    moment: &Moment<'_>,
+) -> Step {
+    if amount == 0 {
+        return Step::Admit(word);
+    }
+    let admitted = match &rule.limit {
+        Limit::Rate(rate) => rate::charge(rate, word, amount, factor, moment.now),
+        Limit::Quota(quota) => match moment.window(quota.calendar) {
+            Some((_, window)) => return quota::charge(quota, word, amount, window),
+            // A plan has every calendar that its quotas name.
+            None => None,
+        },
+        Limit::Budget { limit: UNLIMITED } => Some(word.saturating_add(amount)),
+        Limit::Budget { limit } => within(word, amount, *limit),
+        Limit::InFlight { limit } => match mode {
+            Mode::Hold => within(word, amount, *limit),
+            // What is spent at once does not stay in flight, but finds no room where there is none.
+            Mode::Spend => within(word, amount, *limit).map(|_| word),
+        },
+    };
+    admitted.map_or(Step::Refuse, Step::Admit)
+}
+
+#[inline]
+fn within(used: u64, amount: u64, limit: u64) -> Option<u64> {
+    used.checked_add(amount).filter(|sum| *sum <= limit)
+}
+
+/// Why [`step`] refused.
+pub(crate) fn refusal(rule: &Rule, word: u64, amount: u64, factor: Factor, moment: &Moment<'_>) -> Refusal {
+    match &rule.limit {
+        Limit::Rate(rate) => rate::refusal(rate, word, amount, factor, moment.now),
+        Limit::Quota(quota) => match moment.window(quota.calendar) {
+            Some((calendar, window)) => {
+                quota::refusal(quota, calendar, word, amount, window, |unix| moment.limiter_time(unix))
+            }
+            None => Refusal { wait: Wait::Never, left: 0 },
+        },
+        Limit::Budget { limit } => Refusal { wait: Wait::Never, left: limit.saturating_sub(word) },
+        Limit::InFlight { limit } => {
+            let wait = if amount > *limit { Wait::Never } else { Wait::OnRelease };
+            Refusal { wait, left: limit.saturating_sub(word) }
+        }
+    }
+}
+
+/// Whether a bucket decides like a fresh one from now on.
+#[inline]
+pub(crate) fn is_idle(rule: &Rule, word: u64, moment: &Moment<'_>) -> bool {
+    match &rule.limit {
+        Limit::Rate(rate) => word <= rate::supply(rate, moment.now),
+        Limit::Quota(_) => used(rule, word, moment) == 0,
+        Limit::Budget { .. } | Limit::InFlight { .. } => word == 0,
+    }
+}
+
+/// Whether a bucket outlives its line: quotas and budgets are parked, the rest must be idle.
+pub(crate) fn is_parkable(rule: &Rule) -> bool {
+    matches!(rule.limit, Limit::Quota(_) | Limit::Budget { .. })
+}
+
+/// What is used of a rule now: tokens owed, the window's use, spent, or held.
+pub(crate) fn used(rule: &Rule, word: u64, moment: &Moment<'_>) -> u64 {
+    match &rule.limit {
+        Limit::Rate(rate) => rate::owed(rate, word, moment.now),
+        Limit::Quota(quota) => moment
+            .window(quota.calendar)
+            .map_or(0, |(_, window)| quota::used_in(quota, word, u64::from(window.number))),
+        Limit::Budget { .. } | Limit::InFlight { .. } => word,
+    }
+}
+
+/// What is left of a rule now; `None` where it has no limit.
+pub(crate) fn left(rule: &Rule, word: u64, factor: Factor, moment: &Moment<'_>) -> Option<u64> {
+    match &rule.limit {
+        Limit::Rate(rate) => Some(rate::left(rate, word, factor, moment.now)),
+        Limit::Quota(quota) => Some(quota.limit.saturating_sub(used(rule, word, moment))),
+        Limit::Budget { limit: UNLIMITED } => None,
+        Limit::Budget { limit } | Limit::InFlight { limit } => Some(limit.saturating_sub(word)),
+    }
+}
+
+/// When a rule is whole again, if only time passes.
+pub(crate) fn full_at(rule: &Rule, word: u64, moment: &Moment<'_>) -> Wait {
+    if is_idle(rule, word, moment) {
+        return Wait::At(moment.now);
+    }
+    match &rule.limit {
+        Limit::Rate(rate) => rate::full_at(rate, word),
+        Limit::Quota(quota) => match moment.window(quota.calendar) {
+            // A request for all of it would be admitted then.
+            Some((calendar, window)) => {
+                quota::refusal(quota, calendar, word, quota.limit, window, |unix| moment.limiter_time(unix))
+                    .wait
+            }
+            None => Wait::Never,
+        },
+        Limit::Budget { .. } => Wait::Never,
+        Limit::InFlight { .. } => Wait::OnRelease,
+    }
+}
+
+/// What a permit notes of a bucket right after its charge.
+#[inline]
+pub(crate) fn mark(rule: &Rule, word: u64, refunded: u64) -> u64 {
+    match &rule.limit {
+        Limit::Rate(_) => rate::mark(word, refunded),
+        Limit::Quota(quota) => quota::unpack(quota, word).0,
+        Limit::Budget { .. } | Limit::InFlight { .. } => 0,
+    }
+}
+
+/// A bucket with its second word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Words {
+    pub(crate) word: u64,
+    /// Ticks that a rate bucket ever gave back.
+    pub(crate) refunded: u64,
+}
+
+/// What settling did to one bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Settled {
+    pub(crate) words: Words,
+    /// Tokens that could not be given back.
+    pub(crate) clipped: u64,
+    /// Tokens that were used beyond the reservation and could not be charged.
+    pub(crate) cut: u64,
+}
+
+/// Replaces a charge of `reserved` by one of `actual`, and lets go what was in flight. `mark` is `None` where the
+/// bucket is no longer the one that was charged: nothing is then given back to a rate or a quota.
+pub(crate) fn settle(
+    rule: &Rule,
+    words: Words,
+    mark: Option<u64>,
+    (reserved, actual): (u64, u64),
+    factor: Factor,
+    moment: &Moment<'_>,
+) -> Settled {
+    let Words { word, refunded } = words;
+    let plain = |word| Settled { words: Words { word, refunded }, clipped: 0, cut: 0 };
+    let back = reserved.saturating_sub(actual);
+    let extra = actual.saturating_sub(reserved);
+    match &rule.limit {
+        Limit::InFlight { .. } => plain(word.saturating_sub(reserved)),
+        _ if reserved == actual => plain(word),
+        Limit::Rate(rate) if back > 0 => match mark {
+            Some(mark) => {
+                let done = rate::refund(rate, (word, refunded), mark, (reserved, actual), factor, moment.now);
+                let words = Words { word: done.word, refunded: done.refunded };
+                Settled { words, clipped: done.clipped, cut: 0 }
+            }
+            None => Settled { words, clipped: back, cut: 0 },
+        },
+        Limit::Rate(rate) => {
+            let (word, cut) = rate::overage(rate, word, extra, factor, moment.now);
+            Settled { words: Words { word, refunded }, clipped: 0, cut }
+        }
+        Limit::Quota(quota) if back > 0 => {
+            plain(mark.map_or(word, |charged| quota::refund(quota, word, charged, back)))
+        }
+        Limit::Quota(quota) => plain(
+            moment
+                .window(quota.calendar)
+                .map_or(word, |(_, window)| quota::overage(quota, word, extra, window)),
+        ),
+        Limit::Budget { .. } => plain(word.saturating_sub(back).saturating_add(extra)),
+    }
+}

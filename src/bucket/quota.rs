@@ -1,0 +1,99 @@
+//! The step of a quota bucket: a calendar window's number above its use, in one word.
+//!
+//! Numbers only grow (1970 is 0, a fresh word), so a word of an earlier window needs no sweeping: it is read as
+//! the current window with what it overran, if anything. A request whose clock was read before the bucket moved
+//! on is *behind*: it is decided again in the bucket's window, since its own has been closed.
+
+use crate::{
+    bucket::Step,
+    calendar::{Calendar, Window},
+    decision::{Refusal, Wait},
+    policy::plan::Quota,
+};
+
+/// Window number and use of a word.
+#[inline]
+pub(crate) fn unpack(quota: &Quota, word: u64) -> (u64, u64) {
+    (word >> quota.use_bits, word & mask(quota))
+}
+
+#[inline]
+fn pack(quota: &Quota, number: u64, used: u64) -> u64 {
+    (number << quota.use_bits) | used.min(mask(quota))
+}
+
+#[inline]
+fn mask(quota: &Quota) -> u64 {
+    (1 << quota.use_bits) - 1
+}
+
+/// The use that counts in window `number`: the word's own, or what an earlier window overran and the windows
+/// between have not absorbed.
+#[inline]
+pub(crate) fn used_in(quota: &Quota, word: u64, number: u64) -> u64 {
+    let (held, used) = unpack(quota, word);
+    if held >= number || used == 0 { used } else { carried(quota, used, number - held) }
+}
+
+#[cold]
+fn carried(quota: &Quota, used: u64, windows: u64) -> u64 {
+    used.saturating_sub(quota.limit.saturating_mul(windows))
+}
+
+#[inline]
+pub(crate) fn charge(quota: &Quota, word: u64, amount: u64, window: Window) -> Step {
+    let number = u64::from(window.number);
+    if word >> quota.use_bits > number {
+        return Step::Behind;
+    }
+    let used = used_in(quota, word, number);
+    if used <= quota.limit && amount <= quota.limit - used {
+        Step::Admit(pack(quota, number, used + amount))
+    } else {
+        Step::Refuse
+    }
+}
+
+/// Why [`charge`] refused; `at` turns unix time into limiter time.
+pub(crate) fn refusal(
+    quota: &Quota,
+    calendar: &Calendar,
+    word: u64,
+    amount: u64,
+    window: Window,
+    at: impl Fn(i64) -> u64,
+) -> Refusal {
+    let used = used_in(quota, word, u64::from(window.number));
+    let left = quota.limit.saturating_sub(used);
+    if amount > quota.limit {
+        return Refusal { wait: Wait::Never, left };
+    }
+    // Each window absorbs one limit of what was overrun.
+    let over = u128::from(used) + u128::from(amount) - u128::from(quota.limit);
+    let windows = over.div_ceil(u128::from(quota.limit.max(1)));
+    let mut end = window.end;
+    for _ in 1..windows.min(MOST_WINDOWS) {
+        end = calendar.window_at(end).end;
+    }
+    Refusal { wait: Wait::At(at(end)), left }
+}
+
+/// A wait is followed through at most this many windows; beyond, a retry is told the next refusal.
+const MOST_WINDOWS: u128 = 1_000;
+
+/// Gives `amount` back to the window that was charged; answers the word, the same if that window is over.
+pub(crate) fn refund(quota: &Quota, word: u64, charged: u64, amount: u64) -> u64 {
+    let (held, used) = unpack(quota, word);
+    if held == charged { pack(quota, held, used.saturating_sub(amount)) } else { word }
+}
+
+/// Records what was settled beyond the reservation, whatever the limit.
+pub(crate) fn overage(quota: &Quota, word: u64, extra: u64, window: Window) -> u64 {
+    let number = u64::from(window.number).max(word >> quota.use_bits);
+    pack(quota, number, used_in(quota, word, number).saturating_add(extra))
+}
+
+/// The word that counts `used` in `window`.
+pub(crate) fn restate(quota: &Quota, used: u64, window: Window) -> u64 {
+    pack(quota, u64::from(window.number), used)
+}

@@ -1,0 +1,133 @@
+//! The step of a rate bucket: GCRA in supply units.
+//!
+//! A bucket is one word U: the supply that all its charges up to now have laid claim to. With the supply S(t)
+//! that the rate has given since limiter time 0, the bucket holds burst - (max(U, S) - S) ticks, and is full
+//! when U <= S. A fresh bucket is 0. Charging is `U' = max(U, S) + cost`, exact; nothing is rounded per charge.
+//!
+//! Source: the generic cell rate algorithm (ITU-T I.371, annex A), with arrival time replaced by supply.
+
+use crate::{
+    bucket::Factor,
+    decision::{Refusal, Wait},
+    policy::rate::{Rate, SUPPLY_BITS},
+};
+
+/// S(now) in ticks; at most 2^63.
+#[inline]
+pub(crate) fn supply(rate: &Rate, now: u64) -> u64 {
+    // now <= 2^60 and multiplier <= 2^63, so that the quotient fits.
+    ((u128::from(now) * u128::from(rate.multiplier)) >> SUPPLY_BITS) as u64
+}
+
+/// The ticks that `amount` is charged; `amount` is at most the burst.
+#[inline]
+fn price(rate: &Rate, amount: u64, factor: Factor) -> u64 {
+    factor.times(amount << rate.shift)
+}
+
+/// The word after charging `amount`, or `None` if the bucket refuses.
+///
+/// Admission tests at most a full bucket, so that a price beyond the burst is let through once, and then waited
+/// for in full.
+#[inline]
+pub(crate) fn charge(rate: &Rate, word: u64, amount: u64, factor: Factor, now: u64) -> Option<u64> {
+    if amount > rate.burst {
+        return None;
+    }
+    let price = price(rate, amount, factor);
+    let supply = supply(rate, now);
+    let claimed = word.max(supply);
+    // Differences rather than sums: neither can overflow.
+    (claimed - supply <= rate.burst_ticks - price.min(rate.burst_ticks)).then(|| claimed + price)
+}
+
+/// Why [`charge`] refused.
+pub(crate) fn refusal(rate: &Rate, word: u64, amount: u64, factor: Factor, now: u64) -> Refusal {
+    let left = left(rate, word, factor, now);
+    if amount > rate.burst {
+        return Refusal { wait: Wait::Never, left };
+    }
+    let tested = price(rate, amount, factor).min(rate.burst_ticks);
+    let need = word.saturating_sub(rate.burst_ticks - tested);
+    Refusal { wait: Wait::Supply { need, multiplier: rate.multiplier, bits: SUPPLY_BITS }, left }
+}
+
+/// Whole tokens that the bucket would give now.
+pub(crate) fn left(rate: &Rate, word: u64, factor: Factor, now: u64) -> u64 {
+    let owed = word.saturating_sub(supply(rate, now));
+    if owed == 0 {
+        return rate.burst;
+    }
+    factor.divide(rate.burst_ticks.saturating_sub(owed)) >> rate.shift
+}
+
+/// Whole tokens owed, rounded up.
+pub(crate) fn owed(rate: &Rate, word: u64, now: u64) -> u64 {
+    tokens_up(rate, word.saturating_sub(supply(rate, now)))
+}
+
+/// The instant at which the bucket is full again.
+pub(crate) fn full_at(rate: &Rate, word: u64) -> Wait {
+    Wait::Supply { need: word, multiplier: rate.multiplier, bits: SUPPLY_BITS }
+}
+
+fn tokens_up(rate: &Rate, ticks: u64) -> u64 {
+    ticks.div_ceil(1 << rate.shift)
+}
+
+/// What a permit notes right after its charge: the word plus all that the bucket ever gave back.
+///
+/// Saturates on the side that gives less back.
+#[inline]
+pub(crate) fn mark(word: u64, refunded: u64) -> u64 {
+    word.saturating_add(refunded)
+}
+
+/// What settling less than was charged does to a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refunded {
+    pub(crate) word: u64,
+    pub(crate) refunded: u64,
+    /// Whole tokens, rounded up, that could not be given back.
+    pub(crate) clipped: u64,
+}
+
+/// Gives back `reserved` - `actual`, as far as that mints nothing.
+///
+/// What of a charge has been served by supply since cannot come back: had the charge been smaller, the bucket
+/// would have stood full for that long, and supply to a full bucket is lost. With W the word right after the
+/// charge, R the total that the bucket ever gave back and R_c its value at the charge, at most
+/// max(0, W - S(now) - (R - R_c)) is still unserved; `mark` is W + R_c.
+pub(crate) fn refund(
+    rate: &Rate,
+    (word, refunded): (u64, u64),
+    mark: u64,
+    (reserved, actual): (u64, u64),
+    factor: Factor,
+    now: u64,
+) -> Refunded {
+    let wanted = price(rate, reserved, factor).saturating_sub(price(rate, actual.min(reserved), factor));
+    let unserved = mark.saturating_sub(refunded).saturating_sub(supply(rate, now));
+    let given = wanted.min(unserved).min(word);
+    // The total cannot reach 2^64 within limiter time: it is at most what was ever charged.
+    Refunded {
+        word: word - given,
+        refunded: refunded.saturating_add(given),
+        clipped: tokens_up(rate, factor.divide(wanted - given)),
+    }
+}
+
+/// Charges what was settled beyond the reservation, at most `max_debt` below empty. Answers the word and the
+/// whole tokens, rounded up, that were cut.
+pub(crate) fn overage(rate: &Rate, word: u64, extra: u64, factor: Factor, now: u64) -> (u64, u64) {
+    let supply = supply(rate, now);
+    let claimed = word.max(supply);
+    let room = (supply + rate.burst_ticks + rate.max_debt_ticks).saturating_sub(claimed);
+    // `extra` may be any number; what is beyond 2^62 ticks is beyond any room.
+    let most = (1 << 62) >> rate.shift;
+    let wanted = factor.times_wide(u128::from(extra.min(most)) << rate.shift);
+    let charged = wanted.min(u128::from(room)) as u64;
+    let cut = wanted - u128::from(charged);
+    let cut = u64::try_from(factor.divide_wide(cut).div_ceil(1 << rate.shift)).unwrap_or(u64::MAX);
+    (claimed + charged, cut.saturating_add(extra - extra.min(most)))
+}

@@ -1,0 +1,200 @@
+//! Identities: who is charged.
+//!
+//! Integers and UUIDs are kept as they are and compared exactly. Text becomes a 128-bit fingerprint keyed with
+//! the limiter's secret (SipHash-1-3-128), so that nobody who chooses a name can aim at another's line: two
+//! given names meet with odds of 2^-128, and among a billion names any two with odds of about 2^-69. The hash
+//! that places a key in a table is another one (`ahash`), under seeds from the same secret; it identifies
+//! nobody.
+
+use std::hash::Hasher;
+
+use ahash::RandomState;
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+/// An identifier as the server knows it.
+///
+/// The integer `7` and the text `"7"` are two different identifiers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Id<'a> {
+    /// A database key or the like.
+    Integer(u64),
+    /// A UUID as its 128 bits.
+    Uuid(u128),
+    /// A name, an API key's public part, an address.
+    Text(&'a str),
+}
+
+impl From<u64> for Id<'_> {
+    fn from(id: u64) -> Self {
+        Id::Integer(id)
+    }
+}
+
+impl<'a> From<&'a str> for Id<'a> {
+    fn from(id: &'a str) -> Self {
+        Id::Text(id)
+    }
+}
+
+impl<'a> From<&'a String> for Id<'a> {
+    fn from(id: &'a String) -> Self {
+        Id::Text(id)
+    }
+}
+
+/// What kind of identifier a key was made of; part of the key, so that kinds never meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Kind {
+    Integer = 1,
+    Uuid = 2,
+    Text = 3,
+    Anonymous = 4,
+}
+
+/// An identifier in the form in which lines keep it, with its place already hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) words: [u64; 2],
+    pub(crate) kind: u8,
+    pub(crate) hash: u64,
+}
+
+impl Key {
+    /// The key that a line keeps in `words` and `kind`.
+    pub(crate) fn kept(words: [u64; 2], kind: u8, places: &Places) -> Key {
+        Key { words, kind, hash: places.0.hash_one((words, kind)) }
+    }
+}
+
+/// Where keys go in a table.
+#[derive(Clone)]
+pub(crate) struct Places(RandomState);
+
+impl std::fmt::Debug for Places {
+    /// Never shows the seeds.
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Places")
+    }
+}
+
+/// Turns identifiers into keys.
+pub(crate) struct Fingerprints {
+    secret: [u8; 16],
+    places: Places,
+}
+
+impl Fingerprints {
+    pub(crate) fn new(secret: [u8; 16]) -> Fingerprints {
+        let seed = |number: u8| {
+            let mut hasher = SipHasher13::new_with_key(&secret);
+            hasher.write_u8(number);
+            let hash = hasher.finish128();
+            (hash.h1, hash.h2)
+        };
+        let ((first, second), (third, fourth)) = (seed(1), seed(2));
+        Fingerprints { secret, places: Places(RandomState::with_seeds(first, second, third, fourth)) }
+    }
+
+    pub(crate) fn places(&self) -> Places {
+        self.places.clone()
+    }
+
+    pub(crate) fn key(&self, id: Id<'_>) -> Key {
+        match id {
+            Id::Integer(id) => self.place(Kind::Integer, [id, 0]),
+            Id::Uuid(id) => {
+                let [low, high] = [id as u64, (id >> 64) as u64];
+                self.place(Kind::Uuid, [low, high])
+            }
+            Id::Text(text) => self.place(Kind::Text, self.fingerprint(text)),
+        }
+    }
+
+    /// The key of a caller without a credential; never that of an account of the same text.
+    pub(crate) fn anonymous(&self, text: &str) -> Key {
+        self.place(Kind::Anonymous, self.fingerprint(text))
+    }
+
+    fn fingerprint(&self, text: &str) -> [u64; 2] {
+        let mut hasher = SipHasher13::new_with_key(&self.secret);
+        hasher.write(text.as_bytes());
+        let hash = hasher.finish128();
+        [hash.h1, hash.h2]
+    }
+
+    fn place(&self, kind: Kind, words: [u64; 2]) -> Key {
+        Key::kept(words, kind as u8, &self.places)
+    }
+}
+
+impl std::fmt::Debug for Fingerprints {
+    /// Never shows the secret.
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Fingerprints")
+    }
+}
+
+/// A tier of a limiter's policy, found by name once ([`Limiter::tier`](crate::Limiter::tier)) and kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tier(u8);
+
+impl Tier {
+    pub(crate) fn from_index(index: usize) -> Option<Tier> {
+        u8::try_from(index).ok().map(Tier)
+    }
+
+    #[inline]
+    pub(crate) fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    #[inline]
+    pub(crate) fn as_u8(self) -> u8 {
+        self.0
+    }
+}
+
+/// An organization, hashed once ([`Limiter::organization`](crate::Limiter::organization)) and kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Organization {
+    pub(crate) key: Key,
+}
+
+/// Who makes a request: an account, its organization if it has one, its tier, and since when it exists.
+///
+/// Built once, when the caller is authenticated ([`Limiter::identity`](crate::Limiter::identity)); `Copy`, and
+/// already hashed. It means something only to the limiter that built it and to that limiter's clones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub(crate) account: Key,
+    pub(crate) organization: Option<Key>,
+    pub(crate) tier: Tier,
+    pub(crate) since: Option<i64>,
+}
+
+impl Identity {
+    pub(crate) fn new(account: Key, tier: Tier) -> Identity {
+        Identity { account, organization: None, tier, since: None }
+    }
+
+    /// The same caller as a member of `organization`.
+    #[must_use]
+    pub fn in_organization(mut self, organization: Organization) -> Identity {
+        self.organization = Some(organization.key);
+        self
+    }
+
+    /// The same caller, whose account was created at `unix` nanoseconds since 1970-01-01T00:00:00Z. An account
+    /// whose age is not told is not treated as new.
+    #[must_use]
+    pub fn since(mut self, unix: i64) -> Identity {
+        self.since = Some(unix);
+        self
+    }
+
+    /// The tier that selects the caller's limits.
+    pub fn tier(&self) -> Tier {
+        self.tier
+    }
+}

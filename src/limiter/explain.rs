@@ -1,0 +1,97 @@
+//! Explaining where a caller stands.
+
+use serde::Serialize;
+
+use super::Shared;
+use crate::{
+    bucket,
+    decision::{Level, Name, RuleName, Wait},
+    id::Identity,
+    path::{Hints, Path},
+    policy::plan::Limit,
+};
+
+/// Every rule on a caller's path, in path order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The instant it speaks of, in nanoseconds of limiter time.
+    pub at: u64,
+    /// The rules of the account, of its organization and of its tier.
+    pub rules: Vec<RuleState>,
+}
+
+/// Where a caller stands with one rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RuleState {
+    /// Where the rule sits.
+    pub level: Level,
+    /// The caller's tier.
+    pub tier: Name,
+    /// What the rule counts.
+    pub meter: Name,
+    /// The rule's name.
+    pub rule: RuleName,
+    /// `rate`, `quota`, `budget` or `in_flight`.
+    pub kind: &'static str,
+    /// Burst, or limit; `None` where the rule only counts.
+    pub limit: Option<u64>,
+    /// Owed by a rate bucket (rounded up), used in the quota's window, spent of the budget, or in flight.
+    pub used: u64,
+    /// What would be admitted now; `None` where the rule only counts.
+    pub left: Option<u64>,
+    /// Nanoseconds until the rule is whole again if nothing more is charged, 0 if it is now; `None` if no clock tells.
+    pub full_in: Option<u64>,
+    /// What tightening multiplies the caller's costs by at this level, in sixteenths: 16 is no tightening.
+    pub factor_sixteenths: u16,
+    /// Nanoseconds until that ends; `None` where there is no tightening.
+    pub factor_for: Option<u64>,
+}
+
+pub(super) fn explain(shared: &Shared, identity: &Identity) -> Explanation {
+    let now = shared.now();
+    let moment = shared.moment(now);
+    let at = now.as_u64();
+    loop {
+        let mut rules = Vec::new();
+        let Some(mut path) = Path::find(&shared.lines, &shared.plan, identity, Hints::default()) else {
+            return Explanation { at, rules };
+        };
+        path.recall(&shared.lines, &moment);
+        let tier = shared.plan.tiers.get(usize::from(path.tier()));
+        let seen = path.inspect(&moment, |bucket::Seen { level, rule, word, factor, tightened_until }| {
+            let (Some(tier), Some(meter)) = (tier, shared.plan.meters.get(rule.meter.index())) else {
+                return;
+            };
+            let (kind, limit) = match &rule.limit {
+                Limit::Rate(rate) => ("rate", Some(rate.burst)),
+                Limit::Quota(quota) => ("quota", Some(quota.limit)),
+                Limit::Budget { limit } => {
+                    ("budget", bucket::left(rule, 0, factor, &moment).and(Some(*limit)))
+                }
+                Limit::InFlight { limit } => ("in_flight", Some(*limit)),
+            };
+            rules.push(RuleState {
+                level,
+                tier: tier.name,
+                meter: meter.name,
+                rule: rule.name,
+                kind,
+                limit,
+                used: bucket::used(rule, word, &moment),
+                left: bucket::left(rule, word, factor, &moment),
+                full_in: match bucket::full_at(rule, word, &moment) {
+                    Wait::OnRelease | Wait::Never => None,
+                    timed => timed.instant().map(|instant| instant.saturating_sub(at)),
+                },
+                factor_sixteenths: factor.sixteenths(),
+                factor_for: tightened_until.map(|(_, until)| until.saturating_sub(at)),
+            });
+        });
+        // A line that changed hands meanwhile is looked up again.
+        if seen.is_ok() {
+            return Explanation { at, rules };
+        }
+    }
+}

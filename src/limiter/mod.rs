@@ -1,0 +1,380 @@
+//! The front: one limiter that decides, for every request, whether its caller may spend what it costs.
+
+mod builder;
+mod explain;
+mod permit;
+#[cfg(test)]
+mod tests;
+
+pub use builder::{BuildError, Builder};
+pub use explain::{Explanation, RuleState};
+pub use permit::Permit;
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    bucket::{Mode, Moment},
+    decision::{Denial, Receipt},
+    id::{Fingerprints, Id, Identity, Organization, Tier},
+    meter::{Cost, Meter},
+    path::{Hints, Hold, Lines, Path, Stopped},
+    policy::plan::Plan,
+    sync::{AtomicU64, Ordering},
+    time::{Clock, Nanos, SystemClock},
+};
+
+/// Decides, on every request, whether a caller may spend what it costs.
+///
+/// Cheap to clone: clones are the same limiter. See the [crate's documentation](crate) for the whole.
+///
+/// ```
+/// use tollgate::{Cost, Limiter, Plan};
+///
+/// let plan = Plan::from_toml(
+///     r#"
+///     version = 1
+///     meters = ["requests"]
+///     capacity = { accounts = 1000, organizations = 100 }
+///
+///     [tiers.free]
+///     total = "unlimited"
+///     account.requests = { rate = "2/s", burst = 2 }
+///     "#,
+/// )?;
+/// let limiter = Limiter::builder(plan).build()?;
+/// let (free, requests) = (limiter.tier("free").unwrap(), limiter.meter("requests").unwrap());
+/// let caller = limiter.identity(free, "acct_17");
+/// let cost = Cost::of(requests, 1);
+///
+/// assert!(limiter.check(&caller, &cost).is_ok());
+/// assert!(limiter.check(&caller, &cost).is_ok());
+/// let denial = limiter.check(&caller, &cost).unwrap_err();
+/// assert!(denial.retry_after().unwrap() <= std::time::Duration::from_millis(500));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Limiter {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    plan: Plan,
+    fingerprints: Fingerprints,
+    clock: Source,
+    /// Unix time at limiter time 0, in nanoseconds.
+    unix_at_origin: i64,
+    lines: Lines,
+    counters: Counters,
+}
+
+/// The clock; the usual one without a call through a table.
+enum Source {
+    System(SystemClock),
+    Other(Box<dyn Clock>),
+}
+
+/// Rare events. Each counter is touched only when its event happens.
+#[derive(Debug)]
+struct Counters {
+    overflowed: AtomicU64,
+    clipped_refunds: AtomicU64,
+    cut_overages: AtomicU64,
+    stale_settles: AtomicU64,
+}
+
+/// What a limiter holds and what has seldom happened, for an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Accounts that have a line.
+    pub accounts: u64,
+    /// Organizations that have a line.
+    pub organizations: u64,
+    /// Accounts of which only quotas and budgets are kept.
+    pub parked_accounts: u64,
+    /// Organizations of which only quotas and budgets are kept.
+    pub parked_organizations: u64,
+    /// Bytes in the tables, fixed when the limiter was built.
+    pub bytes: u64,
+    /// Requests admitted on a tier's overflow line.
+    pub overflowed: u64,
+    /// Settlements of which a part could not be given back to a rate bucket.
+    pub clipped_refunds: u64,
+    /// Settlements of which a part could not be charged to a rate bucket.
+    pub cut_overages: u64,
+    /// Settlements that found another subject on a line.
+    pub stale_settles: u64,
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Identity {}
+    impl Sealed for super::Subject {}
+}
+
+/// Who makes a request: an [`Identity`], or a [`Subject`] that skips the look-up.
+pub trait Caller: sealed::Sealed {
+    #[doc(hidden)]
+    fn identity(&self) -> &Identity;
+    #[doc(hidden)]
+    fn places(&self) -> Places;
+}
+
+/// Where a caller's lines are, if known; opaque.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Places(Hints);
+
+impl Caller for Identity {
+    #[inline]
+    fn identity(&self) -> &Identity {
+        self
+    }
+
+    #[inline]
+    fn places(&self) -> Places {
+        Places::default()
+    }
+}
+
+/// An identity whose lines were found once and are kept in mind.
+///
+/// `Copy`. It never goes stale: when a line has come to hold another subject, the look-up is made again.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject {
+    identity: Identity,
+    hints: Hints,
+}
+
+impl Caller for Subject {
+    #[inline]
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    #[inline]
+    fn places(&self) -> Places {
+        Places(self.hints)
+    }
+}
+
+/// What to do with a request that every bucket would admit.
+enum Intent<'a> {
+    Peek,
+    Spend,
+    Hold(&'a mut Hold),
+}
+
+impl Limiter {
+    /// A limiter for `plan`, to be completed with [`Builder::build`].
+    pub fn builder(plan: Plan) -> Builder {
+        Builder::new(plan)
+    }
+
+    /// The limiter's present instant. About 20 ns with the system's clock.
+    #[inline]
+    pub fn now(&self) -> Nanos {
+        self.shared.now()
+    }
+
+    /// The policy in force.
+    pub fn plan(&self) -> &Plan {
+        &self.shared.plan
+    }
+
+    /// The tier called `name`.
+    pub fn tier(&self, name: &str) -> Option<Tier> {
+        Tier::from_index(self.shared.plan.tiers.iter().position(|tier| tier.name.as_str() == name)?)
+    }
+
+    /// The meter called `name`.
+    pub fn meter(&self, name: &str) -> Option<Meter> {
+        Meter::from_index(self.shared.plan.meters.iter().position(|meter| meter.name.as_str() == name)?)
+    }
+
+    /// The identity of an account. Hashes a text id, 10 to 20 ns for a short one.
+    pub fn identity<'a>(&self, tier: Tier, account: impl Into<Id<'a>>) -> Identity {
+        Identity::new(self.shared.fingerprints.key(account.into()), tier)
+    }
+
+    /// An organization, for [`Identity::in_organization`].
+    pub fn organization<'a>(&self, organization: impl Into<Id<'a>>) -> Organization {
+        Organization { key: self.shared.fingerprints.key(organization.into()) }
+    }
+
+    /// The identity of a caller without a credential, told apart by `key` (an address, say); `None` if the policy
+    /// has no `anonymous` tier. Never the same as an account of that id.
+    pub fn anonymous(&self, key: &str) -> Option<Identity> {
+        let tier = Tier::from_index(self.shared.plan.anonymous?)?;
+        Some(Identity::new(self.shared.fingerprints.anonymous(key), tier))
+    }
+
+    /// Finds the lines of `identity` once; gives it lines if it has none and there is room.
+    pub fn subject(&self, identity: &Identity) -> Subject {
+        let lines = &self.shared.lines;
+        let moment = self.shared.moment(self.now());
+        if let Some(mut path) = Path::find(lines, &self.shared.plan, identity, Hints::default()) {
+            path.recall(lines, &moment);
+            path.settle_in(lines, &moment);
+        }
+        let account = lines.accounts.find(&identity.account);
+        let organization = identity.organization.and_then(|key| lines.organizations.find(&key));
+        Subject { identity: *identity, hints: Hints { account, organization } }
+    }
+
+    /// Charges `cost` to every bucket on the caller's path, or to none. What is charged is spent, finally.
+    ///
+    /// # Errors
+    ///
+    /// The denial names the refusal that passes last. Nothing was charged then. An in-flight rule refuses where
+    /// there is no room, but holds nothing for a check.
+    #[inline]
+    pub fn check(&self, caller: &impl Caller, cost: &Cost) -> Result<Receipt, Denial> {
+        self.shared.decide(caller.identity(), caller.places(), cost, None, Intent::Spend)
+    }
+
+    /// [`check`](Limiter::check) by a clock that was read before ([`now`](Limiter::now)).
+    ///
+    /// # Errors
+    ///
+    /// As for [`check`](Limiter::check).
+    #[inline]
+    pub fn check_at(&self, caller: &impl Caller, cost: &Cost, now: Nanos) -> Result<Receipt, Denial> {
+        self.shared.decide(caller.identity(), caller.places(), cost, Some(now), Intent::Spend)
+    }
+
+    /// The answer that [`check`](Limiter::check) would give, with nothing spent and nothing written.
+    ///
+    /// # Errors
+    ///
+    /// As for [`check`](Limiter::check).
+    pub fn peek(&self, caller: &impl Caller, cost: &Cost) -> Result<Receipt, Denial> {
+        self.shared.decide(caller.identity(), caller.places(), cost, None, Intent::Peek)
+    }
+
+    /// Charges an estimate that is settled later, when the real cost is known; holds in-flight rules until then.
+    ///
+    /// # Errors
+    ///
+    /// As for [`check`](Limiter::check).
+    pub fn reserve(&self, caller: &impl Caller, estimate: &Cost) -> Result<Permit<'_>, Denial> {
+        Permit::reserve(&self.shared, caller, estimate, None)
+    }
+
+    /// [`reserve`](Limiter::reserve) by a clock that was read before.
+    ///
+    /// # Errors
+    ///
+    /// As for [`check`](Limiter::check).
+    pub fn reserve_at(
+        &self,
+        caller: &impl Caller,
+        estimate: &Cost,
+        now: Nanos,
+    ) -> Result<Permit<'_>, Denial> {
+        Permit::reserve(&self.shared, caller, estimate, Some(now))
+    }
+
+    /// Every rule on the caller's path: limit, used, left, and when it is whole again. Allocates; not for the
+    /// request path.
+    pub fn explain(&self, caller: &impl Caller) -> Explanation {
+        explain::explain(&self.shared, caller.identity())
+    }
+
+    /// Occupancy and rare events. Reads two bytes for each slot of the tables.
+    pub fn statistics(&self) -> Statistics {
+        let Shared { lines, counters, .. } = &*self.shared;
+        let (accounts, organizations) = (lines.accounts.occupancy(), lines.organizations.occupancy());
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Statistics {
+            accounts: accounts.subjects as u64,
+            organizations: organizations.subjects as u64,
+            parked_accounts: accounts.parked as u64,
+            parked_organizations: organizations.parked as u64,
+            bytes: lines.bytes() as u64,
+            overflowed: count(&counters.overflowed),
+            clipped_refunds: count(&counters.clipped_refunds),
+            cut_overages: count(&counters.cut_overages),
+            stale_settles: count(&counters.stale_settles),
+        }
+    }
+}
+
+impl fmt::Debug for Limiter {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Limiter").field("statistics", &self.statistics()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    #[inline]
+    fn now(&self) -> Nanos {
+        Nanos::new(match &self.clock {
+            Source::System(clock) => clock.elapsed(),
+            Source::Other(clock) => clock.elapsed(),
+        })
+    }
+
+    #[inline]
+    fn moment(&self, now: Nanos) -> Moment<'_> {
+        Moment { now: now.as_u64(), unix_at_origin: self.unix_at_origin, calendars: &self.plan.calendars }
+    }
+
+    /// Find, look, commit; the clock is read after the find, so that its cache misses overlap.
+    #[inline]
+    fn decide(
+        &self,
+        identity: &Identity,
+        places: Places,
+        cost: &Cost,
+        now: Option<Nanos>,
+        mut intent: Intent<'_>,
+    ) -> Result<Receipt, Denial> {
+        let mut hints = places.0;
+        let mut at = now;
+        loop {
+            let Some(mut path) = Path::find(&self.lines, &self.plan, identity, hints) else {
+                return Err(Denial::unknown_tier(at.unwrap_or_else(|| self.now()).as_u64()));
+            };
+            let now = *at.get_or_insert_with(|| self.now());
+            let moment = self.moment(now);
+            match self.walk(&mut path, cost, &moment, &mut intent) {
+                Ok(()) => {
+                    if path.overflow() && !matches!(intent, Intent::Peek) {
+                        self.counters.overflowed.fetch_add(1, Ordering::Relaxed);
+                    }
+                    return Ok(Receipt { at: moment.now, overflow: path.overflow() });
+                }
+                Err(Stopped::Refused(denial)) => return Err(denial),
+                Err(Stopped::Behind) => at = Some(Nanos::new(moment.in_next_window().now)),
+                Err(Stopped::Changed) => hints = Hints::default(),
+            }
+        }
+    }
+
+    #[inline]
+    fn walk<'a>(
+        &'a self,
+        path: &mut Path<'a>,
+        cost: &Cost,
+        moment: &Moment<'_>,
+        intent: &mut Intent<'_>,
+    ) -> Result<(), Stopped> {
+        let mode = if matches!(intent, Intent::Hold(_)) { Mode::Hold } else { Mode::Spend };
+        path.recall(&self.lines, moment);
+        path.look(cost, mode, moment)?;
+        if matches!(intent, Intent::Peek) {
+            return Ok(());
+        }
+        if path.settle_in(&self.lines, moment) {
+            path.look(cost, mode, moment)?;
+        }
+        #[cfg(test)]
+        tests::between_look_and_commit();
+        let hold = match intent {
+            Intent::Hold(hold) => Some(&mut **hold),
+            Intent::Peek | Intent::Spend => None,
+        };
+        path.commit(cost, moment, hold)
+    }
+}

@@ -1,0 +1,129 @@
+//! Permits: what was reserved and is settled later.
+
+use std::{fmt, sync::Arc};
+
+use super::{Caller, Intent, Shared};
+use crate::{
+    decision::{Denial, Receipt},
+    meter::Cost,
+    path::{Hold, Settlement},
+    sync::Ordering,
+    time::Nanos,
+};
+
+/// A reservation, to be settled when the real cost is known.
+///
+/// Dropped without a word, it gives back all it can, as [`settle`](Permit::settle) with [`Cost::FREE`] does. While it
+/// is open it keeps its account's and organization's place in the tables.
+#[must_use = "a permit that is dropped gives back what it reserved"]
+pub struct Permit<'a> {
+    limiter: Handle<'a>,
+    receipt: Receipt,
+    reserved: Cost,
+    hold: Hold,
+    open: bool,
+}
+
+/// The limiter, borrowed or kept alive.
+enum Handle<'a> {
+    Borrowed(&'a Arc<Shared>),
+    Owned(Arc<Shared>),
+}
+
+impl Handle<'_> {
+    fn shared(&self) -> &Arc<Shared> {
+        match self {
+            Handle::Borrowed(shared) => shared,
+            Handle::Owned(shared) => shared,
+        }
+    }
+}
+
+impl<'a> Permit<'a> {
+    pub(super) fn reserve(
+        shared: &'a Arc<Shared>,
+        caller: &impl Caller,
+        estimate: &Cost,
+        now: Option<Nanos>,
+    ) -> Result<Permit<'a>, Denial> {
+        let identity = caller.identity();
+        let mut hold = Hold::new(identity.tier().as_u8());
+        let receipt = shared.decide(identity, caller.places(), estimate, now, Intent::Hold(&mut hold))?;
+        Ok(Permit { limiter: Handle::Borrowed(shared), receipt, reserved: *estimate, hold, open: true })
+    }
+
+    /// The receipt of the reservation.
+    pub fn receipt(&self) -> Receipt {
+        self.receipt
+    }
+
+    /// What was reserved.
+    pub fn reserved(&self) -> &Cost {
+        &self.reserved
+    }
+
+    /// The same permit, keeping the limiter alive by itself: for a stream that outlives its request handler.
+    pub fn detach(mut self) -> Permit<'static> {
+        self.open = false;
+        Permit {
+            limiter: Handle::Owned(Arc::clone(self.limiter.shared())),
+            receipt: self.receipt,
+            reserved: self.reserved,
+            hold: self.hold,
+            open: true,
+        }
+    }
+
+    /// Replaces the reservation by what was really used, on every line that was charged.
+    ///
+    /// Less than was reserved is given back, to a rate bucket as far as that mints nothing, to a quota only in the
+    /// window that was charged. More is charged whatever the limits say, to a rate bucket down to `max_debt` below
+    /// empty. What could not be done to the token is in the answer.
+    pub fn settle(self, actual: &Cost) -> Settlement {
+        let now = self.limiter.shared().now();
+        self.settle_at(actual, now)
+    }
+
+    /// [`settle`](Permit::settle) by a clock that was read before.
+    pub fn settle_at(mut self, actual: &Cost, now: Nanos) -> Settlement {
+        self.close(actual, now)
+    }
+
+    fn close(&mut self, actual: &Cost, now: Nanos) -> Settlement {
+        if !std::mem::replace(&mut self.open, false) {
+            return Settlement::default();
+        }
+        let shared = self.limiter.shared();
+        let moment = shared.moment(now);
+        let settlement = self.hold.settle(&shared.lines, &shared.plan, (&self.reserved, actual), &moment);
+        let counters = &shared.counters;
+        for (happened, counter) in [
+            (settlement.any_clipped(), &counters.clipped_refunds),
+            (settlement.any_cut(), &counters.cut_overages),
+            (settlement.stale(), &counters.stale_settles),
+        ] {
+            if happened {
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        settlement
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            let now = self.limiter.shared().now();
+            self.close(&Cost::FREE, now);
+        }
+    }
+}
+
+impl fmt::Debug for Permit<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Permit")
+            .field("receipt", &self.receipt)
+            .field("reserved", &self.reserved)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,152 @@
+//! Every interleaving of a few operations on one line.
+//!
+//! Each model has a mutant, a `cfg` that takes out the piece that the model is about; the model must fail with it.
+
+use loom::{sync::Arc, thread};
+
+use super::{Line, Meta};
+use crate::{
+    bucket::{self, Factor, Mode, Moment, Step},
+    decision::Name,
+    id::{Fingerprints, Id, Key},
+    meter::Meter,
+    policy::plan::{Limit, Rule},
+    sync::{AtomicU64, Ordering},
+};
+
+/// Runs `model` over every interleaving with at most three preemptions.
+pub(crate) fn explore(model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(model);
+}
+
+/// A line of its own, for as many rules as fit a cache line.
+struct Lone {
+    hot: [AtomicU64; 8],
+    cold: [AtomicU64; 4],
+}
+
+impl Lone {
+    fn new() -> Arc<Lone> {
+        Arc::new(Lone {
+            hot: std::array::from_fn(|_| AtomicU64::new(0)),
+            cold: std::array::from_fn(|_| AtomicU64::new(0)),
+        })
+    }
+
+    fn line(&self) -> Line<'_> {
+        Line::new(&self.hot, &self.cold)
+    }
+}
+
+fn key(id: u64) -> Key {
+    Fingerprints::new([1; 16]).key(Id::Integer(id))
+}
+
+fn budget(limit: u64) -> Rule {
+    let meter = Meter::from_index(0).unwrap();
+    Rule { name: Name::new("budget").unwrap(), meter, limit: Limit::Budget { limit } }
+}
+
+const MOMENT: Moment<'static> = Moment { now: 0, unix_at_origin: 0, calendars: &[] };
+
+/// Charges one of the budget, as commit does; whether it was admitted.
+fn charge(line: Line<'_>, rule: &Rule) -> bool {
+    let mut guard = line.lock();
+    match bucket::step(rule, guard.word(0), 1, Factor::ONE, Mode::Spend, &MOMENT) {
+        Step::Admit(word) => {
+            guard.set_word(0, word);
+            true
+        }
+        Step::Refuse | Step::Behind => false,
+    }
+}
+
+/// Two charges of one against a budget of one: exactly one is admitted. Mutant: `guard_without_exchange`.
+#[test]
+fn loom_charge_and_charge() {
+    explore(|| {
+        let lone = Lone::new();
+        let rule = budget(1);
+        let other = {
+            let lone = Arc::clone(&lone);
+            thread::spawn(move || charge(lone.line(), &rule))
+        };
+        let admitted = usize::from(charge(lone.line(), &rule)) + usize::from(other.join().unwrap());
+        assert_eq!(admitted, 1);
+        assert_eq!(lone.line().snapshot(1).words[0], 1);
+    });
+}
+
+/// A reader beside a writer of two words that always agree. Mutant: `reader_without_second_look`.
+#[test]
+fn loom_read_and_charge() {
+    explore(|| {
+        let lone = Lone::new();
+        let writer = {
+            let lone = Arc::clone(&lone);
+            thread::spawn(move || {
+                let mut guard = lone.line().lock();
+                guard.set_word(0, 7);
+                guard.set_word(1, 7);
+            })
+        };
+        let seen = lone.line().snapshot(2);
+        assert_eq!(seen.words[0], seen.words[1]);
+        writer.join().unwrap();
+    });
+}
+
+/// A permit settles while its slot is given to another subject: it never touches the newcomer's words. Mutant:
+/// `replacement_keeps_generation`.
+#[test]
+fn loom_settle_and_replacement() {
+    explore(|| {
+        let lone = Lone::new();
+        let generation = {
+            let mut guard = lone.line().lock();
+            guard.replace(Some((&key(1), 0)), &[5; crate::policy::plan::MAX_RULES], 1);
+            guard.generation()
+        };
+        let replacer = {
+            let lone = Arc::clone(&lone);
+            thread::spawn(move || {
+                let mut guard = lone.line().lock();
+                guard.replace(Some((&key(2), 0)), &[9; crate::policy::plan::MAX_RULES], 1);
+            })
+        };
+        {
+            let mut guard = lone.line().lock();
+            if guard.generation() == generation {
+                let word = guard.word(0);
+                guard.set_word(0, word - 5);
+            }
+        }
+        replacer.join().unwrap();
+        let seen = lone.line().snapshot(1);
+        assert!(seen.holds(&key(2)));
+        assert_eq!(seen.words[0], 9);
+    });
+}
+
+/// A look never takes one subject's words for another's. Mutant: `reader_without_second_look`.
+#[test]
+fn loom_look_and_replacement() {
+    explore(|| {
+        let lone = Lone::new();
+        lone.line().lock().replace(Some((&key(1), 0)), &[1; crate::policy::plan::MAX_RULES], 1);
+        let replacer = {
+            let lone = Arc::clone(&lone);
+            thread::spawn(move || {
+                lone.line().lock().replace(Some((&key(2), 0)), &[2; crate::policy::plan::MAX_RULES], 1);
+            })
+        };
+        let seen = lone.line().snapshot(1);
+        assert_eq!(seen.words[0], if seen.holds(&key(1)) { 1 } else { 2 });
+        assert_eq!(seen.meta, Meta::of(&key(1), 0));
+        replacer.join().unwrap();
+        // The guard was let go.
+        assert_eq!(lone.hot[0].load(Ordering::Relaxed) & 1, 0);
+    });
+}

@@ -1,0 +1,397 @@
+//! The lines that one request is charged to, and its way over them: find, look, commit.
+//!
+//! Invariant: a request is charged to every line of its path or to none. *Look* reads the lines as sequence locks
+//! and writes nothing; most denials end there. *Commit* takes the guards in path order (account, organization,
+//! tier, so that there is no deadlock), steps every bucket again, and stores only if all admit: there is nothing to
+//! roll back. Whoever finds at commit that a line has changed hands, or a bucket refuses now, lets go and looks
+//! again; that is the one place where denials are made.
+
+mod settle;
+
+pub(crate) use settle::Hold;
+pub use settle::Settlement;
+
+use crate::{
+    bucket::{self, Mode, Moment, Seen, Step},
+    decision::{Denial, Level, Refusal},
+    id::{Identity, Key, Places},
+    line::{Guard, Line, Meta},
+    meter::Cost,
+    policy::plan::{LevelPlan, Limit, MAX_PATH_RULES, MAX_RULES, Plan, Rule, TierPlan},
+    table::{Arena, OutOfMemory, Spacing, Subjects, most_rules},
+};
+
+/// Levels on a path at the most.
+pub(crate) const LEVELS: usize = 3;
+
+/// All lines of a limiter.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    pub(crate) accounts: Subjects,
+    pub(crate) organizations: Subjects,
+    /// Three for each tier: its total, and the overflow lines of its accounts and of its organizations.
+    tiers: Arena,
+}
+
+/// Where a line is, in words that outlive a borrow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Home {
+    Account(u32),
+    Organization(u32),
+    /// A line of the tiers' arena.
+    Tier(u32),
+}
+
+/// Slots at which a subject's lines were found before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hints {
+    pub(crate) account: Option<u32>,
+    pub(crate) organization: Option<u32>,
+}
+
+/// One level of a path.
+struct Stop<'a> {
+    level: Level,
+    rules: &'a LevelPlan,
+    place: Place<'a>,
+}
+
+enum Place<'a> {
+    /// A line, and whose it must be; nobody's for a tier's own.
+    Line { home: Home, line: Line<'a>, key: Option<&'a Key> },
+    /// No line yet; what a line would start with.
+    Absent { key: &'a Key, words: [u64; MAX_RULES] },
+}
+
+/// The path of one request. A caller without an organization has two stops.
+pub(crate) struct Path<'a> {
+    plan: &'a Plan,
+    tier: &'a TierPlan,
+    tier_index: u8,
+    stops: [Option<Stop<'a>>; LEVELS],
+    overflow: bool,
+}
+
+/// What a look or a commit came to, short of being admitted.
+pub(crate) enum Stopped {
+    Refused(Denial),
+    /// A bucket's quota window is later than the request's clock.
+    Behind,
+    /// A line has another subject now, or a bucket has changed since the look.
+    Changed,
+}
+
+impl Lines {
+    pub(crate) fn new(plan: &Plan, places: &Places) -> Result<Lines, OutOfMemory> {
+        let capacity = &plan.capacity;
+        let tiers = Arena::new(
+            plan.tiers.len() * LEVELS,
+            most_rules(
+                plan.tiers
+                    .iter()
+                    .flat_map(|tier| [&*tier.account.rules, &*tier.organization.rules, &*tier.total.rules]),
+            ),
+            Spacing::CacheLines,
+        )?;
+        for slot in 0..tiers.slots() {
+            let slot = slot as u32;
+            tiers.line(slot).lock().set_meta(Meta::unnamed((slot / LEVELS as u32) as u8));
+        }
+        Ok(Lines {
+            accounts: Subjects::new(
+                plan,
+                Level::Account,
+                (capacity.accounts, capacity.parked_accounts),
+                places.clone(),
+            )?,
+            organizations: Subjects::new(
+                plan,
+                Level::Organization,
+                (capacity.organizations, capacity.parked_organizations),
+                places.clone(),
+            )?,
+            tiers,
+        })
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.accounts.occupancy().bytes + self.organizations.occupancy().bytes + self.tiers.bytes()
+    }
+
+    #[inline]
+    fn line(&self, home: Home) -> Line<'_> {
+        match home {
+            Home::Account(slot) => self.accounts.line(slot),
+            Home::Organization(slot) => self.organizations.line(slot),
+            Home::Tier(slot) => self.tiers.line(slot),
+        }
+    }
+
+    fn subjects(&self, level: Level) -> Option<&Subjects> {
+        match level {
+            Level::Account => Some(&self.accounts),
+            Level::Organization => Some(&self.organizations),
+            Level::Tier => None,
+        }
+    }
+
+    #[inline]
+    fn tier_stop<'a>(&'a self, level: Level, rules: &'a LevelPlan, tier: u8, offset: u32) -> Stop<'a> {
+        let home = Home::Tier(u32::from(tier) * LEVELS as u32 + offset);
+        Stop { level, rules, place: Place::Line { home, line: self.line(home), key: None } }
+    }
+
+    fn overflow_stop<'a>(&'a self, level: Level, rules: &'a LevelPlan, tier: u8) -> Stop<'a> {
+        self.tier_stop(level, rules, tier, if level == Level::Account { 1 } else { 2 })
+    }
+}
+
+impl<'a> Path<'a> {
+    /// The lines of `identity`, at `hints` or by looking them up. `None` if the identity's tier is none of the plan's.
+    #[inline]
+    pub(crate) fn find(
+        lines: &'a Lines,
+        plan: &'a Plan,
+        identity: &'a Identity,
+        hints: Hints,
+    ) -> Option<Path<'a>> {
+        let tier_index = identity.tier.as_u8();
+        let tier = plan.tiers.get(usize::from(tier_index))?;
+        let stop =
+            |level, rules, key: &'a Key, hint: Option<u32>, subjects: &'a Subjects, home: fn(u32) -> Home| {
+                let place = match hint.or_else(|| subjects.find(key)) {
+                    Some(slot) => Place::Line { home: home(slot), line: subjects.line(slot), key: Some(key) },
+                    None => Place::Absent { key, words: [0; MAX_RULES] },
+                };
+                Stop { level, rules, place }
+            };
+        let account = stop(
+            Level::Account,
+            &tier.account,
+            &identity.account,
+            hints.account,
+            &lines.accounts,
+            Home::Account,
+        );
+        let organization = identity.organization.as_ref().map(|key| {
+            stop(
+                Level::Organization,
+                &tier.organization,
+                key,
+                hints.organization,
+                &lines.organizations,
+                Home::Organization,
+            )
+        });
+        let total = lines.tier_stop(Level::Tier, &tier.total, tier_index, 0);
+        Some(Path {
+            plan,
+            tier,
+            tier_index,
+            stops: [Some(account), organization, Some(total)],
+            overflow: false,
+        })
+    }
+
+    pub(crate) fn overflow(&self) -> bool {
+        self.overflow
+    }
+
+    pub(crate) fn tier(&self) -> u8 {
+        self.tier_index
+    }
+
+    /// Finds out what the subjects without a line would start with: what was parked, or else, since they may have
+    /// been charged on their tier's overflow line, what that has used.
+    #[inline]
+    pub(crate) fn recall(&mut self, lines: &Lines, moment: &Moment<'_>) {
+        for stop in self.stops.iter_mut().flatten() {
+            if let Place::Absent { key, words } = &mut stop.place {
+                *words = recalled(lines, self.plan, stop.level, stop.rules, (key, self.tier_index), moment);
+            }
+        }
+    }
+
+    /// Every bucket of the path as it is now.
+    pub(crate) fn inspect(
+        &self,
+        moment: &Moment<'_>,
+        mut visit: impl FnMut(Seen<'a>),
+    ) -> Result<(), Stopped> {
+        for stop in self.stops.iter().flatten() {
+            let (words, factor, tightened_until) = match &stop.place {
+                Place::Absent { words, .. } => (*words, bucket::Factor::ONE, None),
+                Place::Line { line, key, .. } => {
+                    let seen = line.snapshot(stop.rules.rules.len());
+                    if key.is_some_and(|key| !seen.holds(key)) {
+                        return Err(Stopped::Changed);
+                    }
+                    let tightened = seen.tightened_until(moment.now);
+                    if seen.meta.tier() == self.tier_index {
+                        (seen.words, seen.factor(moment.now), tightened)
+                    } else {
+                        // Another tier may have more rules; should the line change meanwhile, commit sees it.
+                        let seen = line.snapshot(MAX_RULES);
+                        let words = self.converted(stop, seen.meta, &seen.words, moment);
+                        (words, seen.factor(moment.now), tightened)
+                    }
+                }
+            };
+            for (rule, word) in stop.rules.rules.iter().zip(words) {
+                visit(Seen { level: stop.level, rule, word, tightened_until, factor });
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks every bucket of the path, and writes nothing.
+    #[inline]
+    pub(crate) fn look(&self, cost: &Cost, mode: Mode, moment: &Moment<'_>) -> Result<(), Stopped> {
+        let mut behind = false;
+        let mut worst: Option<(Refusal, Level, &Rule)> = None;
+        self.inspect(moment, |Seen { level, rule, word, factor, .. }| {
+            let amount = cost.amount(rule.meter);
+            match bucket::step(rule, word, amount, factor, mode, moment) {
+                Step::Admit(_) => {}
+                Step::Behind => behind = true,
+                Step::Refuse => {
+                    let refusal = bucket::refusal(rule, word, amount, factor, moment);
+                    if worst.is_none_or(|(other, ..)| refusal.wait.passes_after(other.wait)) {
+                        worst = Some((refusal, level, rule));
+                    }
+                }
+            }
+        })?;
+        if behind {
+            return Err(Stopped::Behind);
+        }
+        worst.map_or(Ok(()), |worst| Err(Stopped::Refused(self.denial(worst, moment))))
+    }
+
+    #[cold]
+    fn denial(&self, (refusal, level, rule): (Refusal, Level, &Rule), moment: &Moment<'_>) -> Denial {
+        let meter = self.plan.meters.get(rule.meter.index()).map_or(self.tier.name, |meter| meter.name);
+        Denial::new(refusal, (level, self.tier.name, meter, rule.name), moment.now, self.overflow)
+    }
+
+    /// Gives a line to each subject that has none; where there is no place, the tier's overflow line. Answers whether
+    /// the path must be looked at again, because a line on it was not looked at yet.
+    pub(crate) fn settle_in(&mut self, lines: &'a Lines, moment: &Moment<'_>) -> bool {
+        let mut again = false;
+        for stop in self.stops.iter_mut().flatten() {
+            let Place::Absent { key, words } = &stop.place else { continue };
+            let Some(subjects) = lines.subjects(stop.level) else { continue };
+            let key: &'a Key = key;
+            match subjects.insert(self.plan, key, self.tier_index, words, moment) {
+                Some(slot) => {
+                    let home = if stop.level == Level::Account {
+                        Home::Account(slot)
+                    } else {
+                        Home::Organization(slot)
+                    };
+                    stop.place = Place::Line { home, line: subjects.line(slot), key: Some(key) };
+                }
+                None => {
+                    *stop = lines.overflow_stop(stop.level, stop.rules, self.tier_index);
+                    self.overflow = true;
+                    again = true;
+                }
+            }
+        }
+        again
+    }
+
+    /// Charges every line of the path, or none. With `hold`, notes there what a permit needs to settle.
+    #[inline]
+    pub(crate) fn commit(
+        &self,
+        cost: &Cost,
+        moment: &Moment<'_>,
+        mut hold: Option<&mut Hold>,
+    ) -> Result<(), Stopped> {
+        let mode = if hold.is_some() { Mode::Hold } else { Mode::Spend };
+        let mut guards: [Option<Guard<'a>>; LEVELS] = [const { None }; LEVELS];
+        let mut stepped = [0; MAX_PATH_RULES];
+        let mut next = stepped.iter_mut();
+        for (stop, place) in self.stops.iter().zip(&mut guards) {
+            let Some(stop) = stop else { continue };
+            let Place::Line { line, key, .. } = &stop.place else { return Err(Stopped::Changed) };
+            let guard = place.insert(line.lock());
+            if key.is_some_and(|key| !guard.holds(key)) {
+                return Err(Stopped::Changed);
+            }
+            if guard.meta().tier() != self.tier_index {
+                let words = self.converted(stop, guard.meta(), &guard.words(MAX_RULES), moment);
+                guard.change_tier(self.tier_index, &words, stop.rules.rules.len());
+            }
+            let factor = guard.factor(moment.now);
+            for ((index, rule), word) in stop.rules.rules.iter().enumerate().zip(&mut next) {
+                let amount = cost.amount(rule.meter);
+                *word = match bucket::step(rule, guard.word(index), amount, factor, mode, moment) {
+                    Step::Admit(word) => word,
+                    Step::Behind => return Err(Stopped::Behind),
+                    #[cfg(not(tollgate_mutant = "commit_trusts_the_look"))]
+                    Step::Refuse => return Err(Stopped::Changed),
+                    #[cfg(tollgate_mutant = "commit_trusts_the_look")]
+                    Step::Refuse => guard.word(index),
+                };
+            }
+        }
+        let mut stepped = stepped.iter();
+        for (stop, guard) in self.stops.iter().zip(&mut guards) {
+            let (Some(stop), Some(guard)) = (stop, guard) else { continue };
+            for ((index, _), word) in stop.rules.rules.iter().enumerate().zip(&mut stepped) {
+                guard.set_word(index, *word);
+            }
+            if let (Some(hold), Place::Line { home, .. }) = (hold.as_deref_mut(), &stop.place) {
+                hold.note(*home, guard, stop.rules, moment);
+            }
+        }
+        Ok(())
+    }
+
+    /// The words of a subject that comes with another tier than it had, under the rules of the new one.
+    #[cold]
+    fn converted(
+        &self,
+        stop: &Stop<'_>,
+        meta: Meta,
+        words: &[u64; MAX_RULES],
+        moment: &Moment<'_>,
+    ) -> [u64; MAX_RULES] {
+        match self.plan.tiers.get(usize::from(meta.tier())) {
+            Some(old) => bucket::convert(old.level(stop.level), stop.rules, words, moment),
+            None => [0; MAX_RULES],
+        }
+    }
+}
+
+/// What a newcomer to `level` starts with.
+#[cold]
+fn recalled(
+    lines: &Lines,
+    plan: &Plan,
+    level: Level,
+    rules: &LevelPlan,
+    (key, tier): (&Key, u8),
+    moment: &Moment<'_>,
+) -> [u64; MAX_RULES] {
+    let parked = lines.subjects(level).and_then(|subjects| subjects.parked_words(plan, key, tier, moment));
+    let Place::Line { line, .. } = lines.overflow_stop(level, rules, tier).place else {
+        return [0; MAX_RULES];
+    };
+    let overflow = line.snapshot(rules.rules.len());
+    let mut words = parked.unwrap_or_default();
+    for ((word, rule), used) in words.iter_mut().zip(&rules.rules).zip(overflow.words) {
+        match rule.limit {
+            // As if the newcomer had made all of the overflow line's charges: a bound of what it did make.
+            Limit::Rate(_) => *word = used,
+            Limit::Quota(_) if parked.is_none() => *word = used,
+            // A budget of the overflow line is spent once, by all together, and never comes back: charging every later
+            // newcomer with it would close the tier for good. One spent budget a tier bounds what this lets through.
+            // What is in flight there is released there.
+            Limit::Quota(_) | Limit::Budget { .. } | Limit::InFlight { .. } => {}
+        }
+    }
+    words
+}

@@ -1,0 +1,131 @@
+//! Every interleaving of insertion with itself and with a charge, in a table of one group.
+
+use loom::{sync::Arc, thread};
+
+use super::Subjects;
+use crate::{
+    bucket::Moment,
+    decision::{Level, Name},
+    id::{Fingerprints, Id},
+    line::loom_tests::explore,
+    meter::Meter,
+    policy::plan::{Capacity, LevelPlan, Limit, MAX_RULES, Plan, Rule, TierPlan},
+};
+
+const MOMENT: Moment<'static> = Moment { now: 0, unix_at_origin: 0, calendars: &[] };
+const FRESH: [u64; MAX_RULES] = [0; MAX_RULES];
+
+/// One tier whose accounts have one in-flight rule.
+fn plan() -> Plan {
+    let rule = Rule {
+        name: Name::new("in_flight").unwrap(),
+        meter: Meter::from_index(0).unwrap(),
+        limit: Limit::InFlight { limit: 10 },
+    };
+    let tier = TierPlan {
+        name: Name::new("tier").unwrap(),
+        account: LevelPlan { rules: Box::new([rule]) },
+        organization: LevelPlan::default(),
+        total: LevelPlan::default(),
+    };
+    Plan {
+        meters: Vec::new(),
+        tiers: vec![tier],
+        calendars: Vec::new(),
+        capacity: Capacity { accounts: 1, organizations: 0, parked_accounts: 0, parked_organizations: 0 },
+        anonymous: None,
+        replicas: 1,
+        largest_factor: 16,
+        warnings: Vec::new(),
+    }
+}
+
+/// A table of one group of which all slots but one owe something.
+fn crowded(plan: &Plan, fingerprints: &Fingerprints) -> Subjects {
+    let subjects = Subjects::new(plan, Level::Account, (1, 0), fingerprints.places()).unwrap();
+    for id in 0..15 {
+        let slot = subjects.insert(plan, &fingerprints.key(Id::Integer(id)), 0, &FRESH, &MOMENT).unwrap();
+        subjects.line(slot).lock().set_word(0, 1);
+    }
+    subjects
+}
+
+/// Two first sights of one account: one line. Mutant: `insert_without_second_look`.
+#[test]
+fn loom_insert_and_insert() {
+    explore(|| {
+        let fingerprints = Fingerprints::new([1; 16]);
+        let plan = Arc::new(plan());
+        let subjects = Arc::new(Subjects::new(&plan, Level::Account, (1, 0), fingerprints.places()).unwrap());
+        let key = fingerprints.key(Id::Integer(99));
+        let other = {
+            let (plan, subjects) = (Arc::clone(&plan), Arc::clone(&subjects));
+            thread::spawn(move || subjects.insert(&plan, &key, 0, &FRESH, &MOMENT).unwrap())
+        };
+        let slot = subjects.insert(&plan, &key, 0, &FRESH, &MOMENT).unwrap();
+        assert_eq!(slot, other.join().unwrap());
+        assert_eq!(subjects.occupancy().subjects, 1);
+    });
+}
+
+/// A charge to an idle account while a newcomer takes its slot: either the charge finds another subject, or the
+/// newcomer finds a debtor; never is the charge lost. Mutant: `replacement_without_second_look`.
+#[test]
+fn loom_charge_and_replacement() {
+    explore(|| {
+        let fingerprints = Fingerprints::new([1; 16]);
+        let plan = Arc::new(plan());
+        let subjects = Arc::new(crowded(&plan, &fingerprints));
+        let resident = fingerprints.key(Id::Integer(15));
+        let newcomer = fingerprints.key(Id::Integer(16));
+        let slot = subjects.insert(&plan, &resident, 0, &FRESH, &MOMENT).unwrap();
+        let other = {
+            let (plan, subjects) = (Arc::clone(&plan), Arc::clone(&subjects));
+            thread::spawn(move || subjects.insert(&plan, &newcomer, 0, &FRESH, &MOMENT))
+        };
+        let charged = {
+            let mut guard = subjects.line(slot).lock();
+            let holds = guard.holds(&resident);
+            if holds {
+                guard.set_word(0, 1);
+            }
+            holds
+        };
+        let given = other.join().unwrap();
+        let seen = subjects.line(slot).snapshot(1);
+        if charged {
+            assert!(seen.holds(&resident), "what the account owes was forgotten");
+            assert_eq!((seen.words[0], given), (1, None));
+        } else {
+            assert!(seen.holds(&newcomer));
+            assert_eq!((seen.words[0], given), (0, Some(slot)));
+        }
+    });
+}
+
+/// A permit is let go while a newcomer looks for a place: the slot changes hands only once no permit is open on it.
+/// Mutant: `replacement_ignores_permits`.
+#[test]
+fn loom_release_and_replacement() {
+    explore(|| {
+        let fingerprints = Fingerprints::new([1; 16]);
+        let plan = Arc::new(plan());
+        let subjects = Arc::new(crowded(&plan, &fingerprints));
+        let resident = fingerprints.key(Id::Integer(15));
+        let newcomer = fingerprints.key(Id::Integer(16));
+        let slot = subjects.insert(&plan, &resident, 0, &FRESH, &MOMENT).unwrap();
+        subjects.line(slot).lock().set_open_permits(1);
+        let other = {
+            let (plan, subjects) = (Arc::clone(&plan), Arc::clone(&subjects));
+            thread::spawn(move || subjects.insert(&plan, &newcomer, 0, &FRESH, &MOMENT))
+        };
+        {
+            let mut guard = subjects.line(slot).lock();
+            assert!(guard.holds(&resident), "a slot with an open permit changed hands");
+            guard.set_open_permits(0);
+        }
+        let given = other.join().unwrap();
+        let seen = subjects.line(slot).snapshot(1);
+        assert_eq!(seen.holds(&newcomer), given.is_some());
+    });
+}

@@ -1,0 +1,291 @@
+//! The lines of all subjects of one level, in memory that is taken once.
+//!
+//! Invariants: a key is in at most one slot of the table, or else parked, never both as seen by whoever inserts it;
+//! a slot is given to another subject only while it decides like a fresh one, or after what it is still good for
+//! (quotas and budgets) was parked; nothing rehashes, moves or grows.
+//!
+//! - *Idle*: every bucket decides like a fresh one, no factor is in force, no permit is open.
+//! - *Parked*: idle but for quotas and budgets. Those words go to a second, denser table, from which they are
+//!   fetched when the subject comes back.
+//! - When all 32 slots of a newcomer's two groups hold subjects that owe something, and none can be parked, there
+//!   is no place: the caller falls back to the tier's overflow line.
+//!
+//! Insertion looks at 32 lines at most, twice that where it parks. Guards are taken in this order, so that there
+//! is no deadlock: group of the table, line of the table, group of the parked, line of the parked. Of those, an
+//! insertion waits only for groups and for the parked line of its own key; a line that is busy is passed over.
+
+mod arena;
+mod index;
+#[cfg(all(test, tollgate_loom))]
+mod loom_tests;
+
+pub(crate) use arena::{Arena, OutOfMemory, Spacing, most_rules};
+
+use crate::{
+    bucket::{self, Moment},
+    decision::Level,
+    id::{Key, Places},
+    line::{Guard, Line, Snapshot},
+    policy::plan::{LevelPlan, MAX_RULES, Plan, Rule},
+};
+use index::{Index, WAYS};
+
+/// Slots found through an index.
+#[derive(Debug)]
+struct Table {
+    index: Index,
+    arena: Arena,
+}
+
+impl Table {
+    /// At least `capacity` slots, in whole groups.
+    fn new(capacity: usize, rules: usize, spacing: Spacing) -> Result<Table, OutOfMemory> {
+        let groups = capacity.div_ceil(WAYS);
+        Ok(Table { index: Index::new(groups)?, arena: Arena::new(groups * WAYS, rules, spacing)? })
+    }
+
+    #[inline]
+    fn find(&self, key: &Key) -> Option<u32> {
+        if self.arena.slots() == 0 {
+            return None;
+        }
+        self.index.candidates(key.hash).find(|slot| self.arena.line(*slot).seems(key))
+    }
+
+    /// A slot for `key`, with the guard of its line: the first that `vacate` agrees to.
+    fn take(
+        &self,
+        key: &Key,
+        mut vacate: impl FnMut(Line<'_>) -> bool,
+        mut clear: impl FnMut(&Guard<'_>) -> bool,
+    ) -> Option<(u32, Guard<'_>)> {
+        self.index.slots(key.hash).find_map(|slot| {
+            let line = self.arena.line(slot);
+            // Reading first keeps the lines of those who stay out of everybody's way.
+            if !vacate(line) {
+                return None;
+            }
+            let guard = line.try_lock()?;
+            #[cfg(tollgate_mutant = "replacement_without_second_look")]
+            return Some((slot, guard));
+            #[cfg(not(tollgate_mutant = "replacement_without_second_look"))]
+            clear(&guard).then_some((slot, guard))
+        })
+    }
+
+    fn bytes(&self) -> usize {
+        self.index.bytes() + self.arena.bytes()
+    }
+}
+
+/// All subjects of one level: those with a line, and those parked.
+#[derive(Debug)]
+pub(crate) struct Subjects {
+    level: Level,
+    places: Places,
+    table: Table,
+    parked: Table,
+}
+
+/// Occupancy of one level's tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Occupancy {
+    pub(crate) subjects: usize,
+    pub(crate) parked: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Subjects {
+    pub(crate) fn new(
+        plan: &Plan,
+        level: Level,
+        (capacity, parked): (usize, usize),
+        places: Places,
+    ) -> Result<Subjects, OutOfMemory> {
+        let levels = || plan.tiers.iter().map(|tier| &*tier.level(level).rules);
+        let parkable = plan.tiers.iter().map(|tier| parkable(tier.level(level)).count()).max().unwrap_or(0);
+        Ok(Subjects {
+            level,
+            places,
+            table: Table::new(capacity, most_rules(levels()), Spacing::CacheLines)?,
+            parked: Table::new(if parkable > 0 { parked } else { 0 }, parkable, Spacing::Dense)?,
+        })
+    }
+
+    #[inline]
+    pub(crate) fn find(&self, key: &Key) -> Option<u32> {
+        self.table.find(key)
+    }
+
+    #[inline]
+    pub(crate) fn line(&self, slot: u32) -> Line<'_> {
+        self.table.arena.line(slot)
+    }
+
+    /// The words that a subject without a line would start with, where it is parked.
+    pub(crate) fn parked_words(
+        &self,
+        plan: &Plan,
+        key: &Key,
+        tier: u8,
+        moment: &Moment<'_>,
+    ) -> Option<[u64; MAX_RULES]> {
+        let slot = self.parked.find(key)?;
+        let seen = self.parked.arena.line(slot).snapshot(MAX_RULES);
+        seen.holds(key).then(|| self.unpacked(plan, &seen.words, seen.meta.tier(), tier, moment))
+    }
+
+    /// The slot of `key`, given one now if it has none; `None` if there is no place.
+    ///
+    /// A newcomer starts with the words `start`, one that was parked with its own.
+    pub(crate) fn insert(
+        &self,
+        plan: &Plan,
+        key: &Key,
+        tier: u8,
+        start: &[u64; MAX_RULES],
+        moment: &Moment<'_>,
+    ) -> Option<u32> {
+        let _group = self.table.index.lock(key.hash);
+        #[cfg(not(tollgate_mutant = "insert_without_second_look"))]
+        if let Some(slot) = self.table.find(key) {
+            return Some(slot);
+        }
+        let rules = self.rules(plan, tier).map_or(0, |rules| rules.rules.len());
+        let (slot, mut guard) = self.table.take(
+            key,
+            |line| self.may_leave(plan, &line.snapshot(MAX_RULES), moment),
+            |guard| self.leave(plan, guard, moment),
+        )?;
+        let unparked = self.unpark(plan, key, tier, moment);
+        self.table.index.clear(slot);
+        guard.replace(Some((key, tier)), unparked.as_ref().unwrap_or(start), rules);
+        self.table.index.set(slot, key.hash);
+        Some(slot)
+    }
+
+    fn rules<'a>(&self, plan: &'a Plan, tier: u8) -> Option<&'a LevelPlan> {
+        plan.tiers.get(usize::from(tier)).map(|tier| tier.level(self.level))
+    }
+
+    /// Whether the subject of a line seems to need it no longer, permits aside.
+    fn may_leave(&self, plan: &Plan, seen: &Snapshot, moment: &Moment<'_>) -> bool {
+        let Some(rules) = self.rules(plan, seen.meta.tier()) else { return false };
+        seen.meta.kind() == 0
+            || (seen.tightened_until(moment.now).is_none()
+                && rules.rules.iter().zip(&seen.words).all(|(rule, word)| {
+                    bucket::is_idle(rule, *word, moment)
+                        || (self.parked.arena.slots() > 0 && bucket::is_parkable(rule))
+                }))
+    }
+
+    /// Makes sure under the guard that the line's subject needs it no longer; parks what is left to keep.
+    fn leave(&self, plan: &Plan, guard: &Guard<'_>, moment: &Moment<'_>) -> bool {
+        let meta = guard.meta();
+        if meta.kind() == 0 {
+            return true;
+        }
+        let Some(rules) = self.rules(plan, meta.tier()) else { return false };
+        #[cfg(not(tollgate_mutant = "replacement_ignores_permits"))]
+        if guard.open_permits() != 0 {
+            return false;
+        }
+        if guard.is_tightened(moment.now) {
+            return false;
+        }
+        let words = guard.words(rules.rules.len());
+        let mut idle = true;
+        for (rule, word) in rules.rules.iter().zip(&words) {
+            if !bucket::is_idle(rule, *word, moment) {
+                idle = false;
+                if !bucket::is_parkable(rule) {
+                    return false;
+                }
+            }
+        }
+        idle || self.park(plan, guard, meta.tier(), rules, &words, moment)
+    }
+
+    /// Keeps the words of quotas and budgets in the parked table; `false` if that is full.
+    fn park(
+        &self,
+        plan: &Plan,
+        guard: &Guard<'_>,
+        tier: u8,
+        rules: &LevelPlan,
+        words: &[u64; MAX_RULES],
+        moment: &Moment<'_>,
+    ) -> bool {
+        let mut packed = [0; MAX_RULES];
+        for (place, index) in packed.iter_mut().zip(parkable(rules)) {
+            *place = words.get(index).copied().unwrap_or(0);
+        }
+        let key = guard.key(&self.places);
+        let _group = self.parked.index.lock(key.hash);
+        let taken = self.parked.take(
+            &key,
+            |line| self.has_expired(plan, &line.snapshot(MAX_RULES), moment),
+            |guard| self.has_expired(plan, &guard.snapshot(), moment),
+        );
+        let Some((slot, mut place)) = taken else { return false };
+        self.parked.index.clear(slot);
+        place.replace(Some((&key, tier)), &packed, parkable(rules).count());
+        self.parked.index.set(slot, key.hash);
+        true
+    }
+
+    /// Whether a parked line holds nobody, or nothing that still counts.
+    fn has_expired(&self, plan: &Plan, seen: &Snapshot, moment: &Moment<'_>) -> bool {
+        let Some(level) = self.rules(plan, seen.meta.tier()) else { return false };
+        seen.meta.kind() == 0
+            || parkable(level).zip(&seen.words).all(|(rule, word)| {
+                level.rules.get(rule).is_none_or(|rule| bucket::is_idle(rule, *word, moment))
+            })
+    }
+
+    /// Takes the words of `key` out of the parked table.
+    fn unpark(&self, plan: &Plan, key: &Key, tier: u8, moment: &Moment<'_>) -> Option<[u64; MAX_RULES]> {
+        let slot = self.parked.find(key)?;
+        let mut guard = self.parked.arena.line(slot).lock();
+        if !guard.holds(key) {
+            return None;
+        }
+        let seen = guard.snapshot();
+        self.parked.index.clear(slot);
+        guard.replace(None, &[0; MAX_RULES], 0);
+        Some(self.unpacked(plan, &seen.words, seen.meta.tier(), tier, moment))
+    }
+
+    /// Parked words in the order of the rules of `to`.
+    fn unpacked(
+        &self,
+        plan: &Plan,
+        packed: &[u64; MAX_RULES],
+        from: u8,
+        to: u8,
+        moment: &Moment<'_>,
+    ) -> [u64; MAX_RULES] {
+        let mut words = [0; MAX_RULES];
+        let (Some(old), Some(new)) = (self.rules(plan, from), self.rules(plan, to)) else { return words };
+        for (word, index) in packed.iter().zip(parkable(old)) {
+            if let Some(place) = words.get_mut(index) {
+                *place = *word;
+            }
+        }
+        if from == to { words } else { bucket::convert(old, new, &words, moment) }
+    }
+
+    pub(crate) fn occupancy(&self) -> Occupancy {
+        Occupancy {
+            subjects: self.table.index.occupied(),
+            parked: self.parked.index.occupied(),
+            bytes: self.table.bytes() + self.parked.bytes(),
+        }
+    }
+}
+
+/// The indexes of the rules whose words are parked.
+fn parkable(level: &LevelPlan) -> impl Iterator<Item = usize> {
+    let is_parkable = |rule: &Rule| bucket::is_parkable(rule);
+    level.rules.iter().enumerate().filter(move |(_, rule)| is_parkable(rule)).map(|(index, _)| index)
+}
