@@ -21,16 +21,38 @@ pub enum Settling {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Moves the clock.
-    Advance { nanos: u64 },
+    Advance {
+        nanos: u64,
+    },
     /// Remembers the clock: what is `held` later is decided with it.
     Hold,
     /// Peeks, then checks.
-    Check { account: u8, amounts: Amounts, held: bool, subject: bool },
-    Reserve { account: u8, amounts: Amounts, held: bool, subject: bool },
-    Settle { permit: u8, how: Settling, held: bool },
-    Drop { permit: u8 },
-    Detach { permit: u8 },
-    Explain { account: u8 },
+    Check {
+        account: u8,
+        amounts: Amounts,
+        held: bool,
+        subject: bool,
+    },
+    Reserve {
+        account: u8,
+        amounts: Amounts,
+        held: bool,
+        subject: bool,
+    },
+    Settle {
+        permit: u8,
+        how: Settling,
+        held: bool,
+    },
+    Drop {
+        permit: u8,
+    },
+    Detach {
+        permit: u8,
+    },
+    Explain {
+        account: u8,
+    },
 }
 
 /// The longest that one operation moves the clock: ten years.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use tollgate::{
-    Cost, Denial, Id, Identity, Limiter, ManualClock, Meter, Nanos, Permit, Plan, Receipt, Retry, Subject, Tier,
+    Cost, Denial, Id, Identity, Limiter, ManualClock, Meter, Nanos, Permit, Plan, Receipt, Retry, Subject,
+    Tier,
 };
 
 use super::{
@@ -25,6 +26,19 @@ pub struct Outcome {
     pub cut: u64,
     /// Requests that were decided later than their clock.
     pub behind: u64,
+}
+
+impl Outcome {
+    /// Adds another run's.
+    pub fn add(&mut self, other: Outcome) {
+        self.admitted += other.admitted;
+        self.refused += other.refused;
+        self.either += other.either;
+        self.settled += other.settled;
+        self.clipped += other.clipped;
+        self.cut += other.cut;
+        self.behind += other.behind;
+    }
 }
 
 /// One admission as the interval bound sees it.
@@ -75,7 +89,11 @@ pub fn run(operations: &[Operation], policy: &PolicyModel) -> Outcome {
         limiter: &limiter,
         clock,
         world: World::new(policy),
-        meters: policy.meters.iter().map(|name| limiter.meter(name).expect("a meter of the policy")).collect(),
+        meters: policy
+            .meters
+            .iter()
+            .map(|name| limiter.meter(name).expect("a meter of the policy"))
+            .collect(),
         tiers: policy
             .tiers
             .iter()
@@ -100,7 +118,11 @@ impl<'l> Run<'l> {
             Operation::Hold => self.held = Some(self.limiter.now()),
             Operation::Check { account, amounts, held, subject } => {
                 let account = account % self.policy.accounts;
-                if subject { self.check_subject(account, amounts, held) } else { self.check(account, amounts, held) }
+                if subject {
+                    self.check_subject(account, amounts, held)
+                } else {
+                    self.check(account, amounts, held)
+                }
             }
             Operation::Reserve { account, amounts, held, subject } => {
                 self.reserve(account % self.policy.accounts, amounts, held, subject);
@@ -153,8 +175,9 @@ impl<'l> Run<'l> {
         };
         match caller.organization {
             // Organizations of two tiers are two organizations.
-            Some(number) => identity
-                .in_organization(limiter.organization(u64::from(number) * 100 + caller.tier as u64)),
+            Some(number) => {
+                identity.in_organization(limiter.organization(u64::from(number) * 100 + caller.tier as u64))
+            }
             None => identity,
         }
     }
@@ -281,13 +304,13 @@ impl<'l> Run<'l> {
         }
         let now = self.moment(held);
         let cost = self.cost(&actual);
-        let settlement =
-            if held { open.permit.settle_at(&cost, now) } else { open.permit.settle(&cost) };
+        let settlement = if held { open.permit.settle_at(&cost, now) } else { open.permit.settle(&cost) };
         let expected = self.world.settle(&open.charges, &actual, now.as_u64());
         assert!(!settlement.stale(), "an open permit pins its lines");
         for (index, meter) in self.meters.iter().enumerate() {
             let Settled { clipped, cut } = expected[index];
-            let within = |(low, high): (u128, u128), value: u64| low <= value.into() && u128::from(value) <= high;
+            let within =
+                |(low, high): (u128, u128), value: u64| low <= value.into() && u128::from(value) <= high;
             let context = (open.reserved[index], actual[index], now);
             assert!(within(clipped, settlement.clipped(*meter)), "{settlement:?} {expected:?} {context:?}");
             assert!(within(cut, settlement.cut(*meter)), "{settlement:?} {expected:?} {context:?}");

@@ -165,7 +165,12 @@ impl<'a> World<'a> {
             let rules = self.rules(place.0, place.1);
             let meters = &self.policy.meters;
             for (rule, bucket) in rules.iter().zip(self.buckets(place).iter()) {
-                standings.push((LEVELS[place.0], meters[rule.meter], rule.name.clone(), bucket.standing(now)));
+                standings.push((
+                    LEVELS[place.0],
+                    meters[rule.meter],
+                    rule.name.clone(),
+                    bucket.standing(now),
+                ));
             }
         }
         standings
