@@ -121,6 +121,17 @@ fn flight_is_held_by_permits_alone() {
 }
 
 #[test]
+fn a_budget_never_refills() {
+    let mut bucket = Bucket::new(&Limit::Budget { limit: 10 }, 0);
+    let charge = bucket.charge(6, 0, true);
+    assert_eq!(bucket.judge(5, u64::MAX >> 4), (Answer::Refuse, Wait::Never));
+    bucket.settle(&charge, 6, 5, 0);
+    assert_eq!(admits(&bucket, 5, 0), Answer::Admit);
+    bucket.settle(&charge, 5, 50, 0);
+    assert_eq!(bucket.standing(0).left, (0, 0));
+}
+
+#[test]
 fn windows_begin_where_the_calendar_says() {
     let day = 86_400 * 1_000_000_000;
     // 2024-02-29, a Thursday.

@@ -10,18 +10,6 @@ pub enum Period {
     Month,
 }
 
-impl Period {
-    pub fn name(self) -> &'static str {
-        match self {
-            Period::Minute => "minute",
-            Period::Hour => "hour",
-            Period::Day => "day",
-            Period::Week => "week",
-            Period::Month => "month",
-        }
-    }
-}
-
 /// One window; numbers grow by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {

@@ -11,6 +11,6 @@ pub mod policy;
 pub mod run;
 pub mod world;
 
-pub use operation::{Amounts, Operation, Settling};
-pub use policy::{LevelRules, PolicyModel, RuleModel, TierModel};
+pub use operation::{Operation, Settling};
+pub use policy::{PolicyModel, TierModel};
 pub use run::{Outcome, run};

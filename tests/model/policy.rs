@@ -83,11 +83,21 @@ impl RuleModel {
             Limit::Rate(Rate { tokens, period, burst, max_debt, .. }) => {
                 format!("rate = \"{tokens} per {period}ns\", burst = {burst}, max_debt = {max_debt}")
             }
-            Limit::Quota { limit, period } => format!("quota = \"{limit}/{}\"", period.name()),
+            Limit::Quota { limit, period } => format!("quota = \"{limit}/{}\"", name_of(*period)),
             Limit::Budget { limit } => format!("budget = {limit}"),
             Limit::InFlight { limit } => format!("in_flight = {limit}"),
         };
         format!("{{ {limit}, name = {:?} }}", self.name)
+    }
+}
+
+fn name_of(period: Period) -> &'static str {
+    match period {
+        Period::Minute => "minute",
+        Period::Hour => "hour",
+        Period::Day => "day",
+        Period::Week => "week",
+        Period::Month => "month",
     }
 }
 
