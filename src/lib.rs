@@ -14,6 +14,7 @@ mod table;
 mod path;
 mod limiter;
 
+pub use calendar::Period;
 pub use decision::{Denial, Level, Name, Receipt, Retry, RuleName};
 pub use id::{Id, Identity, Organization, Tier};
 pub use limiter::{
@@ -21,5 +22,9 @@ pub use limiter::{
 };
 pub use meter::{Cost, MAX_METERS, Meter};
 pub use path::Settlement;
-pub use policy::plan::Plan;
+pub use policy::{
+    Amount, ByteSize, DescribedLevel, DescribedMeter, DescribedRule, DescribedTier, Description, MostIn, Plan,
+    Policy, PolicyCapacity, PolicyError, PolicyLevel, PolicyMeter, PolicyRule, PolicyRules, PolicyTier,
+    PolicyTotal, Problem, QuantityError, TierBound, TokenRate, WindowLimit,
+};
 pub use time::{Clock, ManualClock, Nanos, SystemClock};

@@ -3,6 +3,10 @@
 //! Two times are kept apart. *Limiter time* is monotonic and starts at 0 when the clock is made; every rate
 //! is decided by it. *Wall time* is what calendars are about; the limiter takes it once, as an offset to
 //! limiter time, so that a clock step on the host cannot open a quota window by itself.
+#![expect(
+    clippy::disallowed_types,
+    reason = "the manual clock stands outside the models, and steps wall time either way"
+)]
 
 use std::{
     sync::{

@@ -18,6 +18,8 @@ use crate::{
 pub(crate) fn explore(model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
+    // Filling a table before the threads start takes many steps, none of which branches.
+    builder.max_branches = 20_000;
     builder.check(model);
 }
 

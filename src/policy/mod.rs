@@ -1,4 +1,27 @@
 //! Policy: what an operator writes (`spec`), every check (`compile`), and what the request path reads (`plan`).
+//!
+//! Invariant: a [`Plan`](plan::Plan) comes only out of `compile`, which has checked all of it.
 
+mod compile;
+pub(crate) mod describe;
+pub(crate) mod error;
+#[cfg(feature = "governor")]
+mod governor;
 pub(crate) mod plan;
+pub(crate) mod quantity;
 pub(crate) mod rate;
+pub(crate) mod spec;
+#[cfg(feature = "toml")]
+mod text;
+
+pub use self::{
+    describe::{
+        DescribedLevel, DescribedMeter, DescribedRule, DescribedTier, Description, MostIn, TierBound,
+    },
+    error::{PolicyError, Problem},
+    plan::Plan,
+    quantity::{Amount, ByteSize, QuantityError, TokenRate, WindowLimit},
+    spec::{
+        Policy, PolicyCapacity, PolicyLevel, PolicyMeter, PolicyRule, PolicyRules, PolicyTier, PolicyTotal,
+    },
+};

@@ -26,6 +26,10 @@ pub struct Plan {
     /// Index of the tier of anonymous callers.
     pub(crate) anonymous: Option<usize>,
     pub(crate) replicas: u64,
+    /// The zone that the calendars follow.
+    pub(crate) zone: String,
+    /// Bytes that the tables may take.
+    pub(crate) memory: u64,
     /// The most that tightening may multiply a cost by.
     pub(crate) largest_factor: u32,
     /// What is allowed but probably not meant; `lint` prints it.
@@ -47,6 +51,61 @@ pub(crate) struct Capacity {
     /// Accounts that are idle but for quotas and budgets; 0 where no account rule is one.
     pub(crate) parked_accounts: usize,
     pub(crate) parked_organizations: usize,
+}
+
+/// Bytes of the tables: of one entry of each, and of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TableBytes {
+    pub(crate) account: u64,
+    pub(crate) organization: u64,
+    pub(crate) parked_account: u64,
+    pub(crate) parked_organization: u64,
+    pub(crate) total: u64,
+}
+
+/// Bytes of a cache line, in which lines are laid out.
+const CACHE_LINE: u64 = 64;
+/// Bytes of a word.
+const WORD: u64 = 8;
+/// Words of a line before its buckets: control and identity.
+const HEADER_WORDS: u64 = 5;
+/// Bytes that find a line, in an array of their own.
+const TAG_BYTES: u64 = 2;
+/// Words of a parked entry before its uses.
+const PARKED_WORDS: u64 = 4;
+
+impl Plan {
+    /// What the tables of accounts and organizations take. A slot holds a subject of any tier, so each is as
+    /// large as the tier with the most rules needs.
+    ///
+    /// - a line: a header and a word for each rule, in whole cache lines; its tag; and, apart from it, the
+    ///   cold words: one, and one for each rate (what it gave back);
+    /// - a parked entry: a header and a word for each quota and budget.
+    pub(crate) fn table_bytes(&self) -> TableBytes {
+        let most = |level: Level, counts: fn(&Limit) -> bool| -> u64 {
+            let rules = |tier: &TierPlan| tier.level(level).rules.iter().filter(|r| counts(&r.limit)).count();
+            // At most `MAX_RULES`.
+            self.tiers.iter().map(rules).max().unwrap_or(0) as u64
+        };
+        let line = |level| {
+            let hot = (HEADER_WORDS + most(level, |_| true)) * WORD;
+            let cold = (1 + most(level, |limit| matches!(limit, Limit::Rate(_)))) * WORD;
+            hot.next_multiple_of(CACHE_LINE) + TAG_BYTES + cold
+        };
+        let parked = |level| (PARKED_WORDS + most(level, Limit::outlives_idling)) * WORD;
+        let (account, organization) = (line(Level::Account), line(Level::Organization));
+        let (parked_account, parked_organization) = (parked(Level::Account), parked(Level::Organization));
+        let Capacity { accounts, organizations, parked_accounts, parked_organizations } = self.capacity;
+        let total = [
+            (accounts, account),
+            (organizations, organization),
+            (parked_accounts, parked_account),
+            (parked_organizations, parked_organization),
+        ]
+        .into_iter()
+        .fold(0_u64, |sum, (count, bytes)| sum.saturating_add((count as u64).saturating_mul(bytes)));
+        TableBytes { account, organization, parked_account, parked_organization, total }
+    }
 }
 
 #[derive(Debug)]
@@ -93,6 +152,17 @@ pub(crate) enum Limit {
     InFlight {
         limit: u64,
     },
+}
+
+impl Limit {
+    /// Whether a subject that spends nothing for long still has a bucket that is not like new.
+    pub(crate) fn outlives_idling(&self) -> bool {
+        match self {
+            Limit::Quota(_) => true,
+            Limit::Budget { limit } => *limit != UNLIMITED,
+            Limit::Rate(_) | Limit::InFlight { .. } => false,
+        }
+    }
 }
 
 /// A budget that only counts.

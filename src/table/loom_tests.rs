@@ -2,7 +2,7 @@
 
 use loom::{sync::Arc, thread};
 
-use super::Subjects;
+use super::{Subjects, index::WAYS};
 use crate::{
     bucket::Moment,
     decision::{Level, Name},
@@ -43,7 +43,7 @@ fn plan() -> Plan {
 /// A table of one group of which all slots but one owe something.
 fn crowded(plan: &Plan, fingerprints: &Fingerprints) -> Subjects {
     let subjects = Subjects::new(plan, Level::Account, (1, 0), fingerprints.places()).unwrap();
-    for id in 0..15 {
+    for id in 1..WAYS as u64 {
         let slot = subjects.insert(plan, &fingerprints.key(Id::Integer(id)), 0, &FRESH, &MOMENT).unwrap();
         subjects.line(slot).lock().set_word(0, 1);
     }
@@ -76,8 +76,8 @@ fn loom_charge_and_replacement() {
         let fingerprints = Fingerprints::new([1; 16]);
         let plan = Arc::new(plan());
         let subjects = Arc::new(crowded(&plan, &fingerprints));
-        let resident = fingerprints.key(Id::Integer(15));
-        let newcomer = fingerprints.key(Id::Integer(16));
+        let resident = fingerprints.key(Id::Integer(100));
+        let newcomer = fingerprints.key(Id::Integer(101));
         let slot = subjects.insert(&plan, &resident, 0, &FRESH, &MOMENT).unwrap();
         let other = {
             let (plan, subjects) = (Arc::clone(&plan), Arc::clone(&subjects));
@@ -111,8 +111,8 @@ fn loom_release_and_replacement() {
         let fingerprints = Fingerprints::new([1; 16]);
         let plan = Arc::new(plan());
         let subjects = Arc::new(crowded(&plan, &fingerprints));
-        let resident = fingerprints.key(Id::Integer(15));
-        let newcomer = fingerprints.key(Id::Integer(16));
+        let resident = fingerprints.key(Id::Integer(100));
+        let newcomer = fingerprints.key(Id::Integer(101));
         let slot = subjects.insert(&plan, &resident, 0, &FRESH, &MOMENT).unwrap();
         subjects.line(slot).lock().set_open_permits(1);
         let other = {
