@@ -118,6 +118,6 @@ fn text_ids_and_a_full_table_allocate_nothing() {
             admitted += u64::from(limiter.check(&anonymous, &Cost::of(requests, 1)).is_ok());
         }
     });
-    assert!(admitted >= 1_000 && limiter.statistics().overflowed > 0, "{admitted}");
+    assert!(admitted >= 500 && limiter.statistics().overflowed > 0, "{admitted}");
     assert_eq!(counted, (0, 0));
 }

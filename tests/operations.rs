@@ -23,7 +23,7 @@ use model::{
 };
 use proptest::{
     prelude::*,
-    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+    test_runner::{Config, RngSeed, TestRunner},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -188,10 +188,12 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
+const CASES: u32 = if cfg!(debug_assertions) { 600 } else { 6_000 };
+
 fn run_all(policy: &PolicyModel, cases: u32, length: usize) -> Outcome {
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
-    let random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let mut runner = TestRunner::new_with_rng(config, random);
+    let config =
+        Config { cases, rng_seed: RngSeed::Fixed(7), failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new(config);
     let sum = RefCell::new(Outcome::default());
     runner
         .run(&prop::collection::vec(operation(), 1..length), |operations| {
@@ -214,23 +216,23 @@ fn assert_lively(outcome: Outcome) {
 
 #[test]
 fn all_kinds_at_all_levels() {
-    let outcome = run_all(&everything(), 600, 160);
+    let outcome = run_all(&everything(), CASES, 160);
     assert_lively(outcome);
     let Outcome { settled, clipped, cut, behind, .. } = outcome;
-    assert!(settled > 1_000 && clipped > 100 && cut > 100 && behind > 100, "{outcome:?}");
+    assert!(settled > 1_000 && clipped > 100 && cut > 100 && behind > 30, "{outcome:?}");
 }
 
 #[test]
 fn one_rule_in_few_hands() {
-    let outcome = run_all(&narrow(), 600, 160);
+    let outcome = run_all(&narrow(), CASES, 160);
     assert_lively(outcome);
     let Outcome { settled, clipped, cut, behind, .. } = outcome;
-    assert!(settled > 1_000 && clipped > 100 && cut > 100 && behind > 10, "{outcome:?}");
+    assert!(settled > 1_000 && clipped > 100 && cut > 100 && behind > 30, "{outcome:?}");
 }
 
 #[test]
 fn rates_of_every_speed() {
-    assert_lively(run_all(&rates_only(), 600, 160));
+    assert_lively(run_all(&rates_only(), CASES, 160));
 }
 
 /// The bytes by which a fuzzer spells operations reach all of them.
