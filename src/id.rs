@@ -145,11 +145,6 @@ impl Tier {
     }
 
     #[inline]
-    pub(crate) fn index(self) -> usize {
-        usize::from(self.0)
-    }
-
-    #[inline]
     pub(crate) fn as_u8(self) -> u8 {
         self.0
     }

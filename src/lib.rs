@@ -23,8 +23,8 @@ pub use limiter::{
 pub use meter::{Cost, MAX_METERS, Meter};
 pub use path::Settlement;
 pub use policy::{
-    Amount, ByteSize, DescribedLevel, DescribedMeter, DescribedRule, DescribedTier, Description, MostIn, Plan,
-    Policy, PolicyCapacity, PolicyError, PolicyLevel, PolicyMeter, PolicyRule, PolicyRules, PolicyTier,
+    Amount, ByteSize, DescribedLevel, DescribedMeter, DescribedRule, DescribedTier, Description, MostIn,
+    Plan, Policy, PolicyCapacity, PolicyError, PolicyLevel, PolicyMeter, PolicyRule, PolicyRules, PolicyTier,
     PolicyTotal, Problem, QuantityError, TierBound, TokenRate, WindowLimit,
 };
 pub use time::{Clock, ManualClock, Nanos, SystemClock};

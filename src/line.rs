@@ -144,7 +144,6 @@ pub(crate) struct Line<'a> {
 /// A consistent copy of a line.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
-    pub(crate) generation: u32,
     pub(crate) key: [u64; 2],
     pub(crate) meta: Meta,
     factor: u64,
@@ -217,12 +216,12 @@ impl<'a> Line<'a> {
     pub(crate) fn snapshot(&self, rules: usize) -> Snapshot {
         let mut backoff = Backoff::new();
         // Every line of an arena has a control word; what has none is copied as it is.
-        let Some(control) = self.hot.first() else { return self.copy(0, rules) };
+        let Some(control) = self.hot.first() else { return self.copy(rules) };
         loop {
             // Pairs with the store in `Guard::drop`.
             let before = control.load(Ordering::Acquire);
             if before & GUARD == 0 {
-                let copy = self.copy(before, rules);
+                let copy = self.copy(rules);
                 // Pairs with the fence in `try_lock`.
                 fence(Ordering::Acquire);
                 #[cfg(not(tollgate_mutant = "reader_without_second_look"))]
@@ -237,13 +236,12 @@ impl<'a> Line<'a> {
     }
 
     #[inline]
-    fn copy(&self, control: u64, rules: usize) -> Snapshot {
+    fn copy(&self, rules: usize) -> Snapshot {
         let mut words = [0; MAX_RULES];
         for (index, word) in words.iter_mut().take(rules).enumerate() {
             *word = load(self.hot, HEADER + index);
         }
         Snapshot {
-            generation: generation(control),
             key: [load(self.hot, KEY), load(self.hot, KEY + 1)],
             meta: Meta(load(self.hot, META)),
             factor: load(self.hot, FACTOR),
@@ -306,7 +304,7 @@ impl Guard<'_> {
 
     /// A copy of the line as it is under the guard.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        self.line.copy(self.control, MAX_RULES)
+        self.line.copy(MAX_RULES)
     }
 
     #[inline]

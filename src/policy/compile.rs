@@ -34,18 +34,22 @@ impl Plan {
     /// All that is wrong with it, each with its key and what would be accepted. Problems have no line here;
     /// [`Plan::from_toml`] gives them one.
     pub fn new(policy: &Policy) -> Result<Plan, PolicyError> {
+        if let Some(problem) = other_version(policy.version) {
+            return Err(PolicyError::new(vec![problem]));
+        }
         let mut compiler = Compiler::new(policy);
         let plan = compiler.plan();
         if compiler.problems.is_empty() { Ok(plan) } else { Err(PolicyError::new(compiler.problems)) }
     }
 }
 
-/// The problem of a policy of another version; nothing else in it means anything then.
-pub(super) fn version_problem(found: impl std::fmt::Display) -> Problem {
-    Problem::new(
-        KeyPath::root().key("version"),
-        format!("version {found} is not known; this release reads `version = {VERSION}`"),
-    )
+/// The problem of a policy of another version, whose keys need not be ours; it is told alone.
+pub(super) fn other_version(version: u64) -> Option<Problem> {
+    // 0 is a version that is missing, in a policy that may else be ours.
+    (version != VERSION && version != 0).then(|| {
+        let message = format!("version {version} is not known; this release reads `version = {VERSION}`");
+        Problem::new(KeyPath::root().key("version"), message)
+    })
 }
 
 /// What a pass over a policy has found so far.
@@ -82,11 +86,8 @@ impl<'a> Compiler<'a> {
 
     fn plan(&mut self) -> Plan {
         let root = KeyPath::root();
-        if self.policy.version != VERSION {
-            self.problems.push(match self.policy.version {
-                0 => Problem::new(root.key("version"), format!("missing; write `version = {VERSION}`")),
-                other => version_problem(other),
-            });
+        if self.policy.version == 0 {
+            self.problem(&root.key("version"), format!("missing; write `version = {VERSION}`"));
         }
         self.check_numbers(&root);
         let meters = self.meters(&root.key("meters"));
@@ -115,14 +116,7 @@ impl<'a> Compiler<'a> {
     fn check_numbers(&mut self, root: &KeyPath) {
         if let Err(error) = Calendar::new(Period::Day, &self.policy.zone) {
             self.zone_is_known = false;
-            self.problem(
-                &root.key("zone"),
-                format!(
-                    "{:?} is not a time zone here ({error}); expected an IANA name such as `Europe/Berlin`, \
-                     or `UTC`",
-                    self.policy.zone
-                ),
-            );
+            self.problem(&root.key("zone"), error.to_string());
         }
         if self.policy.replicas == 0 {
             self.problem(&root.key("replicas"), "there must be at least 1 process");

@@ -8,7 +8,6 @@ use serde::Serialize;
 use super::{
     compile::{has_fixed_days, shortest},
     plan::{LevelPlan, Limit, Plan, Quota, Rule, TierPlan, UNLIMITED},
-    quantity::{TokenRate, WindowLimit},
 };
 use crate::{
     calendar::Period,
@@ -227,20 +226,12 @@ impl Plan {
     }
 
     fn describe_rule(&self, rule: &Rule) -> Option<DescribedRule> {
-        let (kind, limit) = match rule.limit {
-            Limit::Rate(rate) => ("rate", TokenRate { tokens: rate.tokens, nanos: rate.period }.to_string()),
-            Limit::Quota(Quota { limit, period, .. }) => {
-                ("quota", WindowLimit { tokens: limit, period }.to_string())
-            }
-            Limit::Budget { limit } => ("budget", limit.to_string()),
-            Limit::InFlight { limit } => ("in_flight", limit.to_string()),
-        };
         let rate = if let Limit::Rate(rate) = rule.limit { Some(rate) } else { None };
         Some(DescribedRule {
             meter: self.meter_name(rule)?,
             rule: rule.name,
-            kind,
-            limit,
+            kind: rule.limit.kind(),
+            limit: rule.limit.said(),
             burst: rate.map(|rate| rate.burst),
             max_debt: rate.map(|rate| rate.max_debt),
             refill_ns: rate.map(|rate| rate.period.div_ceil(rate.tokens.max(1))),

@@ -1,7 +1,10 @@
 //! A valid, immutable policy in the shape that the request path reads: names resolved to indexes, rates
 //! scaled, calendars tabulated.
 
-use super::rate::Rate;
+use super::{
+    quantity::{TokenRate, WindowLimit},
+    rate::Rate,
+};
 use crate::{
     calendar::{Calendar, Period},
     decision::{Level, Name, RuleName},
@@ -155,6 +158,34 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
+    /// What a policy calls its kind.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Limit::Rate(_) => "rate",
+            Limit::Quota(_) => "quota",
+            Limit::Budget { .. } => "budget",
+            Limit::InFlight { .. } => "in_flight",
+        }
+    }
+
+    /// The limit as a policy would say it, such as `600/min`.
+    pub(crate) fn said(&self) -> String {
+        match *self {
+            Limit::Rate(Rate { tokens, period, .. }) => TokenRate { tokens, nanos: period }.to_string(),
+            Limit::Quota(Quota { limit, period, .. }) => WindowLimit { tokens: limit, period }.to_string(),
+            Limit::Budget { limit } | Limit::InFlight { limit } => limit.to_string(),
+        }
+    }
+
+    /// Whether it bounds what is spent over time, and not only at once.
+    pub(crate) fn is_bounding(&self) -> bool {
+        match self {
+            Limit::Rate(_) | Limit::Quota(_) => true,
+            Limit::Budget { limit } => *limit != UNLIMITED,
+            Limit::InFlight { .. } => false,
+        }
+    }
+
     /// Whether a subject that spends nothing for long still has a bucket that is not like new.
     pub(crate) fn outlives_idling(&self) -> bool {
         match self {

@@ -277,17 +277,6 @@ impl fmt::Display for TokenRate {
     }
 }
 
-/// A window's name, as in `200/day`.
-pub(crate) fn period_name(period: Period) -> &'static str {
-    match period {
-        Period::Minute => "minute",
-        Period::Hour => "hour",
-        Period::Day => "day",
-        Period::Week => "week",
-        Period::Month => "month",
-    }
-}
-
 impl FromStr for WindowLimit {
     type Err = QuantityError;
 
@@ -317,7 +306,7 @@ impl FromStr for WindowLimit {
 
 impl fmt::Display for WindowLimit {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}/{}", self.tokens, period_name(self.period))
+        write!(out, "{}/{}", self.tokens, self.period)
     }
 }
 

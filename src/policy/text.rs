@@ -13,10 +13,10 @@ use toml::{
 };
 
 use super::{
-    compile::version_problem,
+    compile::other_version,
     error::{KeyPath, PolicyError, Problem, Step, nearest},
     plan::Plan,
-    spec::{Policy, VERSION},
+    spec::Policy,
 };
 
 /// How many problems of form are told at most: each is found by reading the policy once more.
@@ -36,7 +36,7 @@ impl Plan {
             PolicyError::new(vec![Problem { line, path: KeyPath::root(), message }])
         })?;
         let find = |path: &KeyPath| find_line(text, tree.get_ref(), path);
-        if let Some(problem) = other_version(tree.get_ref()) {
+        if let Some(problem) = version_of(tree.get_ref()).and_then(other_version) {
             return Err(PolicyError::new(vec![problem]).located(find));
         }
         let policy = read(tree.clone()).map_err(|problems| PolicyError::new(problems).located(find))?;
@@ -44,11 +44,10 @@ impl Plan {
     }
 }
 
-/// The problem of a policy written for another version, whose keys need not be ours.
-fn other_version(tree: &DeTable<'_>) -> Option<Problem> {
+/// The version that `tree` says, if it is a number.
+fn version_of(tree: &DeTable<'_>) -> Option<u64> {
     let DeValue::Integer(version) = tree.get("version")?.get_ref() else { return None };
-    let known = u64::from_str_radix(version.as_str(), version.radix()) == Ok(VERSION);
-    (!known).then(|| version_problem(version))
+    u64::from_str_radix(version.as_str(), version.radix()).ok()
 }
 
 /// The policy in `tree`, or every problem of its form.

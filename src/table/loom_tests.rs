@@ -35,6 +35,8 @@ fn plan() -> Plan {
         capacity: Capacity { accounts: 1, organizations: 0, parked_accounts: 0, parked_organizations: 0 },
         anonymous: None,
         replicas: 1,
+        zone: String::new(),
+        memory: 0,
         largest_factor: 16,
         warnings: Vec::new(),
     }

@@ -1,1 +1,156 @@
-fn main() {}
+//! The `tollgate` command: what a rate-limiting policy means, and what it would have done.
+#![forbid(unsafe_code)]
+
+mod baseline;
+mod campaign;
+mod contain;
+mod drive;
+mod export;
+mod failure;
+mod meters;
+mod pipeline;
+mod replay;
+mod report;
+mod row;
+mod score;
+mod trace;
+
+use std::{
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    campaign::{Campaign, Settings},
+    failure::Failure,
+    replay::Options,
+    row::Source,
+    trace::Trace,
+};
+
+/// Rate limits, quotas and budgets: read a policy, and see what it would have done.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Replay(ReplayArguments),
+    Lint(LintArguments),
+    Campaign(CampaignArguments),
+}
+
+/// Runs a policy over recorded traffic, or over a generated campaign, on a simulated clock.
+///
+/// A trace is comma-separated text, plain or gzip, sorted by time. Its first line names the columns, in any
+/// order: t_ms, account, org, tier, model, input_tokens and output_tokens, and where known ip, payment, client,
+/// template, since_ms and label; others are ignored. t_ms is in milliseconds since the trace's start, which is
+/// taken to be Monday, 2026-01-05T00:00:00Z; since_ms is when the account was made, on the same clock. A
+/// request reserves its input and an estimate of its output; it settles its real output after half a second
+/// and a second for each 60 tokens. Labels are for the score alone: legit* is honest, attack:* a campaign.
+#[derive(Args)]
+struct ReplayArguments {
+    /// The policy (TOML); left out, the example policy.
+    #[arg(long, value_name = "P.toml")]
+    policy: Option<PathBuf>,
+    /// The trace, `-` for standard input; left out, the generated campaign.
+    #[arg(long, value_name = "T.csv.gz")]
+    trace: Option<PathBuf>,
+    /// Writes the outcome as JSON.
+    #[arg(long, value_name = "OUT.json")]
+    json: Option<PathBuf>,
+    /// Leaves out the comparison with the same account rates alone.
+    #[arg(long)]
+    no_baseline: bool,
+    /// Output tokens that a request reserves before its answer is known.
+    #[arg(long, value_name = "TOKENS", default_value_t = 512)]
+    output_estimate: u32,
+    #[command(flatten)]
+    scale: ScaleArguments,
+}
+
+/// Prints what a policy means, resolved: limits, what they come to, warnings.
+#[derive(Args)]
+struct LintArguments {
+    /// The policy (TOML).
+    #[arg(value_name = "P.toml")]
+    policy: PathBuf,
+}
+
+/// Writes the generated campaign as a trace.
+#[derive(Args)]
+struct CampaignArguments {
+    /// Where to, compressed if it ends in .gz; `-` for standard output.
+    #[arg(long, value_name = "T.csv.gz", default_value = "-")]
+    out: PathBuf,
+    #[command(flatten)]
+    scale: ScaleArguments,
+}
+
+/// The size of the generated campaign.
+#[derive(Args)]
+struct ScaleArguments {
+    /// Accounts of the generated campaign's fleets.
+    #[arg(long, default_value_t = 24_000, value_parser = clap::value_parser!(u32).range(3..=10_000_000))]
+    accounts: u32,
+    /// Requests of the generated campaign's fleets; there are as many honest ones.
+    #[arg(long, default_value_t = 16_000_000, value_parser = clap::value_parser!(u64).range(100..=10_000_000_000))]
+    exchanges: u64,
+    /// Days of the generated campaign.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=366))]
+    days: u32,
+    /// What decides everything in the generated campaign.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+impl ScaleArguments {
+    fn campaign(&self) -> Campaign {
+        let ScaleArguments { accounts, exchanges, days, seed } = *self;
+        Campaign::new(Settings { accounts, exchanges, days, seed })
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if failure.is_quiet() => ExitCode::SUCCESS,
+        Err(failure) => {
+            // If even this cannot be written, the exit code still says it.
+            let _ = writeln!(std::io::stderr(), "tollgate: {failure}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Replay(arguments) => {
+            let source: Box<dyn Source + Send> = match &arguments.trace {
+                Some(path) => Box::new(Trace::open(path)?),
+                None => Box::new(arguments.scale.campaign()),
+            };
+            let options = Options {
+                policy: arguments.policy,
+                json: arguments.json,
+                baseline: !arguments.no_baseline,
+                output_estimate: arguments.output_estimate,
+            };
+            replay::run(&options, source, &mut BufWriter::new(std::io::stdout().lock()))
+        }
+        Command::Lint(arguments) => lint(&arguments.policy),
+        Command::Campaign(arguments) => export::run(&mut arguments.scale.campaign(), &arguments.out),
+    }
+}
+
+fn lint(path: &Path) -> Result<(), Failure> {
+    let description = replay::read_policy(Some(path))?.describe();
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    write!(out, "{description}").and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
+}

@@ -76,39 +76,31 @@ fn quota_covers_rate(outer: &Quota, inner: &Rate, fixed_days: bool) -> bool {
 }
 
 const MINUTE: u64 = 60_000_000_000;
-const HOUR: u64 = 60 * MINUTE;
-const DAY: u64 = 24 * HOUR;
 
-/// Whether every day of `zone` is known to have 24 hours.
+/// Whether every window of one period in `zone` is known to be as long as any other, but for months.
 pub(in crate::policy) fn has_fixed_days(zone: &str) -> bool {
     matches!(zone, "UTC" | "Etc/UTC" | "GMT" | "Etc/GMT")
 }
 
-/// Nanoseconds of a period's shortest window. A zone may put its clock forward by up to two hours, and its
-/// hours may then be cut.
+/// Nanoseconds of a period's regular window; none for months.
+fn regular(period: Period) -> Option<u64> {
+    match period {
+        Period::Minute => Some(MINUTE),
+        Period::Hour => Some(60 * MINUTE),
+        Period::Day => Some(24 * 60 * MINUTE),
+        Period::Week => Some(7 * 24 * 60 * MINUTE),
+        Period::Month => None,
+    }
+}
+
+/// Nanoseconds of a period's shortest window.
 pub(in crate::policy) fn shortest(period: Period, fixed_days: bool) -> u64 {
-    let nominal = match period {
-        Period::Minute => return MINUTE,
-        Period::Hour if fixed_days => HOUR,
-        Period::Hour => return HOUR / 2,
-        Period::Day => DAY,
-        Period::Week => 7 * DAY,
-        Period::Month => 28 * DAY,
-    };
-    if fixed_days { nominal } else { nominal - 2 * HOUR }
+    regular(period).filter(|_| fixed_days).unwrap_or(period.shortest())
 }
 
 /// Nanoseconds of a period's longest window.
 fn longest(period: Period, fixed_days: bool) -> u64 {
-    let nominal = match period {
-        Period::Minute => return MINUTE,
-        Period::Hour if fixed_days => HOUR,
-        Period::Hour => return 2 * HOUR,
-        Period::Day => DAY,
-        Period::Week => 7 * DAY,
-        Period::Month => 31 * DAY,
-    };
-    if fixed_days { nominal } else { nominal + 2 * HOUR }
+    regular(period).filter(|_| fixed_days).unwrap_or(period.longest())
 }
 
 /// How many windows of `small` one window of `large` can touch; 1 where `small` is the longer one and holds it
@@ -117,7 +109,7 @@ fn windows_within(small: Period, large: Period, fixed_days: bool) -> u64 {
     use Period::{Day, Hour, Minute, Month, Week};
     let hours_of_day = if fixed_days { 24 } else { 26 };
     match (small, large) {
-        (Minute, _) => longest(large, fixed_days) / MINUTE,
+        (Minute, _) => longest(large, fixed_days).div_ceil(MINUTE),
         (Hour, Minute | Hour) => 1,
         (Hour, Day) => hours_of_day,
         (Hour, Week) => 7 * 24 + (hours_of_day - 24),
@@ -132,3 +124,6 @@ fn windows_within(small: Period, large: Period, fixed_days: bool) -> u64 {
         (Month, _) => 1,
     }
 }
+
+#[cfg(test)]
+mod tests;

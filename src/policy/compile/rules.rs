@@ -8,7 +8,7 @@ use crate::{
     policy::{
         error::KeyPath,
         plan::{LevelPlan, Limit, MAX_RULES, Quota, Rule, UNLIMITED},
-        quantity::{Amount, TokenRate, WindowLimit, period_name},
+        quantity::{Amount, TokenRate, WindowLimit},
         rate::{Rate, RateError},
         spec::{PolicyLevel, PolicyRule},
     },
@@ -21,19 +21,6 @@ const SLOWEST_NANOS: u128 = 365 * 86_400_000_000_000;
 pub(super) struct Placed {
     pub(super) rule: Rule,
     pub(super) path: KeyPath,
-    /// Of its kind: `rate`, `quota`, ...
-    pub(super) key: &'static str,
-}
-
-impl Limit {
-    /// Whether it bounds what is spent over time, and not only at once.
-    pub(super) fn is_bounding(&self) -> bool {
-        match self {
-            Limit::Rate(_) | Limit::Quota(_) => true,
-            Limit::Budget { limit } => *limit != UNLIMITED,
-            Limit::InFlight { .. } => false,
-        }
-    }
 }
 
 impl Compiler<'_> {
@@ -85,7 +72,7 @@ impl Compiler<'_> {
             }
             if let (Some(meter), Some(name)) = (Meter::from_index(index), Name::new("counted")) {
                 let rule = Rule { name, meter, limit: Limit::Budget { limit: UNLIMITED } };
-                total.push(Placed { rule, path: KeyPath::root(), key: "budget" });
+                total.push(Placed { rule, path: KeyPath::root() });
             }
         }
     }
@@ -100,11 +87,14 @@ impl Compiler<'_> {
                 let stricter =
                     others.find(|other| bind::covers(&other.rule.limit, &child.rule.limit, self.fixed_days));
                 if let Some(stricter) = stricter {
+                    let limit = &stricter.rule.limit;
                     let message = format!(
-                        "can never bind: `{}` in {} always refuses first; lower this, raise that, or remove one",
-                        stricter.key, stricter.path
+                        "can never bind: {} ({} {}) always refuses first; lower this, raise that, or remove one",
+                        stricter.path,
+                        limit.kind(),
+                        limit.said(),
                     );
-                    self.problem(&child.path.key(child.key), message);
+                    self.problem(&child.path.key(child.rule.limit.kind()), message);
                 }
             }
         }
@@ -135,7 +125,7 @@ impl Compiler<'_> {
             }
         }
         let default_name = match rule.quota {
-            Some(quota) => period_name(quota.period),
+            Some(quota) => quota.period.name(),
             None => key,
         };
         let name: Option<RuleName> = match &rule.name {
@@ -165,7 +155,7 @@ impl Compiler<'_> {
             None
         };
         let (meter, _) = meter?;
-        Some(Placed { rule: Rule { name: name?, meter, limit: limit? }, path: path.clone(), key })
+        Some(Placed { rule: Rule { name: name?, meter, limit: limit? }, path: path.clone() })
     }
 
     /// One process's share of `limit`, or a problem if it cannot admit the `least` that is ever asked.
@@ -245,7 +235,7 @@ impl Compiler<'_> {
         if limit >= 1 << use_bits {
             let message = format!(
                 "{limit} is too large for a window of a {}; at most {} fits",
-                period_name(quota.period),
+                quota.period,
                 (1_u64 << use_bits) - 1
             );
             self.problem(&path, message);

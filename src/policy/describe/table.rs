@@ -95,10 +95,14 @@ fn write_tier(out: &mut fmt::Formatter<'_>, tier: &DescribedTier) -> fmt::Result
 
 fn rule_row(level: &DescribedLevel, rule: &DescribedRule) -> [String; 11] {
     let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), grouped);
+    // The number in front, with its thousands apart.
+    let digits = rule.limit.find(|c: char| !c.is_ascii_digit()).unwrap_or(rule.limit.len());
+    let (tokens, rest) = rule.limit.split_at_checked(digits).unwrap_or(("", &rule.limit));
+    let limit = tokens.parse().map_or_else(|_| tokens.to_owned(), grouped) + rest;
     let limit = match rule.kind {
-        "budget" => format!("{} ever", rule.limit),
-        "in_flight" => format!("{} at once", rule.limit),
-        _ => rule.limit.clone(),
+        "budget" => format!("{limit} ever"),
+        "in_flight" => format!("{limit} at once"),
+        _ => limit,
     };
     [
         level.level.to_string(),

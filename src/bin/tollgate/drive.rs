@@ -1,0 +1,238 @@
+//! A policy over a trace: the very same `Limiter`, on a simulated clock.
+//!
+//! Each row reserves one request, its input, and an estimate of its output; if it is admitted, it settles its
+//! real output once a modelled answer has been written. Permits wait for that in a heap ordered by time, so
+//! that limits on what is in flight, refunds and overage take part, the same way in every run.
+
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use tollgate::{Cost, Id, Identity, Level, Limiter, ManualClock, Meter, Permit, Plan, Tier};
+
+use crate::{
+    failure::Failure,
+    meters::Meters,
+    row::{Batch, Names, Row, Symbol},
+    score::{Refusal, Score},
+};
+
+/// A trace's time 0 on the wall clock: 2026-01-05T00:00:00Z, a Monday.
+pub(crate) const EPOCH_NS: i64 = 1_767_571_200_000_000_000;
+
+/// An answer begins after this long, in milliseconds.
+const ANSWER_DELAY_MS: u64 = 500;
+/// And is written at this many output tokens a second.
+const ANSWER_TOKENS_PER_SECOND: u64 = 60;
+
+/// The key of fingerprints. A replay has no secrets, and is the same every time.
+const SECRET: [u8; 16] = *b"tollgate replay ";
+
+const NS_PER_MS: u64 = 1_000_000;
+
+/// An identity that was built once, and what from.
+#[derive(Clone, Copy)]
+struct Known {
+    tier: Symbol,
+    organization: Option<Symbol>,
+    since_ms: Option<i64>,
+    identity: Identity,
+}
+
+/// An answer being written.
+struct Answer {
+    permit: Permit<'static>,
+    actual: Cost,
+}
+
+/// What each tier was admitted, in the order of the policy's meters.
+#[derive(Clone, Debug)]
+pub(crate) struct Admitted {
+    pub(crate) tier: Box<str>,
+    pub(crate) amounts: Vec<u64>,
+}
+
+/// A limiter that lives through a trace.
+pub(crate) struct Driver {
+    limiter: Limiter,
+    clock: ManualClock,
+    /// Where the trace came from, for messages.
+    source: String,
+    output_estimate: u32,
+    meters: Meters,
+    /// By position in the policy.
+    handles: Vec<Option<Meter>>,
+    tiers: Vec<Tier>,
+    admitted: Vec<Admitted>,
+    /// Texts of the trace, by symbol; empty where the trace has numbers.
+    accounts: Vec<Box<str>>,
+    organizations: Vec<Box<str>>,
+    known: Vec<Option<Known>>,
+    /// When an answer ends (nanoseconds), a running number, and its place in `answers`.
+    ends: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    answers: Vec<Option<Answer>>,
+    free: Vec<usize>,
+    sequence: u64,
+    score: Score,
+}
+
+impl Driver {
+    pub(crate) fn new(plan: Plan, source: String, output_estimate: u32) -> Result<Driver, Failure> {
+        let names: Vec<String> =
+            plan.describe().meters.iter().map(|meter| meter.name.as_str().to_owned()).collect();
+        let clock = ManualClock::at_unix(EPOCH_NS);
+        let limiter = Limiter::builder(plan)
+            .clock(clock.clone())
+            .secret(SECRET)
+            .build()
+            .map_err(|error| Failure::new(format!("the policy's limiter cannot be built: {error}")))?;
+        Ok(Driver {
+            handles: names.iter().map(|name| limiter.meter(name)).collect(),
+            meters: Meters::new(names.iter().map(String::as_str)),
+            limiter,
+            clock,
+            source,
+            output_estimate,
+            tiers: Vec::new(),
+            admitted: Vec::new(),
+            accounts: Vec::new(),
+            organizations: Vec::new(),
+            known: Vec::new(),
+            ends: BinaryHeap::new(),
+            answers: Vec::new(),
+            free: Vec::new(),
+            sequence: 0,
+            score: Score::default(),
+        })
+    }
+
+    /// Decides a batch.
+    pub(crate) fn decide(&mut self, batch: &Batch) -> Result<(), Failure> {
+        self.learn(&batch.names)?;
+        for row in &batch.rows {
+            let now = row.at_ms * NS_PER_MS;
+            self.settle_until(now);
+            self.clock.advance_to(now);
+            let Some(identity) = self.identity(row) else { continue };
+            let estimate = self.cost(row, self.output_estimate);
+            let decided = self.limiter.reserve(&identity, &estimate).map(Permit::detach);
+            let refusal = match decided {
+                Ok(permit) => {
+                    self.admit(row, now, permit);
+                    None
+                }
+                // An account on the overflow line shares it with the tier's other newcomers.
+                Err(denial) if denial.overflow() => Some(Refusal::Tier),
+                Err(denial) => Some(match denial.level() {
+                    Level::Account => Refusal::Account,
+                    Level::Organization => Refusal::Organization,
+                    _ => Refusal::Tier,
+                }),
+            };
+            self.score.record(row, refusal);
+        }
+        Ok(())
+    }
+
+    /// Ends all answers, and tells the score, what each tier was admitted, and by which limiter.
+    pub(crate) fn finish(mut self) -> (Score, Vec<Admitted>, Limiter) {
+        self.settle_until(u64::MAX);
+        (self.score, self.admitted, self.limiter)
+    }
+
+    fn learn(&mut self, names: &Names) -> Result<(), Failure> {
+        self.meters.learn_models(&names.models);
+        self.score.learn_labels(&names.labels);
+        self.accounts.extend_from_slice(&names.accounts);
+        self.organizations.extend_from_slice(&names.organizations);
+        for (name, line) in &names.tiers {
+            let Some(tier) = self.limiter.tier(name) else {
+                let tiers = self.limiter.plan().describe().tiers;
+                let known: Vec<&str> = tiers.iter().map(|tier| tier.name.as_str()).collect();
+                return Err(Failure::new(format!(
+                    "{}:{line}: column tier: the policy has no tier {name:?}; it has {}",
+                    self.source,
+                    known.join(", ")
+                )));
+            };
+            self.tiers.push(tier);
+            self.admitted.push(Admitted { tier: name.clone(), amounts: vec![0; self.handles.len()] });
+        }
+        Ok(())
+    }
+
+    fn identity(&mut self, row: &Row) -> Option<Identity> {
+        let account = row.account as usize;
+        if account >= self.known.len() {
+            self.known.resize(account + 1, None);
+        }
+        let place = self.known.get_mut(account)?;
+        if let Some(known) = place
+            && (known.tier, known.organization, known.since_ms) == (row.tier, row.organization, row.since_ms)
+        {
+            return Some(known.identity);
+        }
+        let tier = *self.tiers.get(row.tier as usize)?;
+        let mut identity = self.limiter.identity(tier, id(&self.accounts, row.account));
+        if let Some(organization) = row.organization {
+            identity =
+                identity.in_organization(self.limiter.organization(id(&self.organizations, organization)));
+        }
+        if let Some(since_ms) = row.since_ms {
+            identity = identity.since(EPOCH_NS.saturating_add(since_ms.saturating_mul(NS_PER_MS as i64)));
+        }
+        let Row { tier, organization, since_ms, .. } = *row;
+        *place = Some(Known { tier, organization, since_ms, identity });
+        Some(identity)
+    }
+
+    fn cost(&self, row: &Row, output_tokens: u32) -> Cost {
+        self.meters.amounts(row, output_tokens).fold(Cost::FREE, |cost, (index, amount)| {
+            match self.handles.get(index).copied().flatten() {
+                Some(meter) => cost.and(meter, amount),
+                None => cost,
+            }
+        })
+    }
+
+    fn admit(&mut self, row: &Row, now: u64, permit: Permit<'static>) {
+        let duration_ms = ANSWER_DELAY_MS + u64::from(row.output_tokens) * 1000 / ANSWER_TOKENS_PER_SECOND;
+        if let Some(admitted) = self.admitted.get_mut(row.tier as usize) {
+            for (index, amount) in self.meters.amounts(row, row.output_tokens) {
+                if let Some(sum) = admitted.amounts.get_mut(index) {
+                    *sum = sum.saturating_add(amount);
+                }
+            }
+        }
+        let answer = Some(Answer { permit, actual: self.cost(row, row.output_tokens) });
+        let place = match self.free.pop() {
+            Some(place) => place,
+            None => {
+                self.answers.push(None);
+                self.answers.len() - 1
+            }
+        };
+        if let Some(free) = self.answers.get_mut(place) {
+            *free = answer;
+        }
+        self.ends.push(Reverse((now + duration_ms * NS_PER_MS, self.sequence, place)));
+        self.sequence += 1;
+    }
+
+    /// Settles the answers that end by `now`, in order.
+    fn settle_until(&mut self, now: u64) {
+        while let Some(Reverse((end, _, place))) = self.ends.peek().copied()
+            && end <= now
+        {
+            self.ends.pop();
+            self.free.push(place);
+            if let Some(answer) = self.answers.get_mut(place).and_then(Option::take) {
+                self.clock.advance_to(end);
+                answer.permit.settle(&answer.actual);
+            }
+        }
+    }
+}
+
+/// Who `symbol` is to the limiter: its text, or the number itself where the trace has numbers.
+fn id(texts: &[Box<str>], symbol: Symbol) -> Id<'_> {
+    texts.get(symbol as usize).map_or(Id::Integer(u64::from(symbol)), |text| Id::Text(text))
+}

@@ -1,0 +1,86 @@
+//! `tollgate campaign`: the generated campaign as a trace, for other tools and for changing it by hand.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::Path,
+};
+
+use flate2::{Compression, write::GzEncoder};
+
+use crate::{
+    failure::Failure,
+    row::{Names, Row, Source, Value},
+};
+
+const HEADER: &str =
+    "t_ms,account,org,tier,model,input_tokens,output_tokens,ip,payment,client,template,since_ms,label";
+
+/// Writes all of `source` to `path`, compressed if it ends in `.gz`; to standard output for `-`.
+pub(crate) fn run(source: &mut dyn Source, path: &Path) -> Result<(), Failure> {
+    if path.as_os_str() == "-" {
+        let mut out = BufWriter::new(io::stdout().lock());
+        return write(source, &mut out, &|error| Failure::output(error));
+    }
+    let failed = |error: &io::Error| Failure::file(path, error);
+    let file = BufWriter::new(File::create(path).map_err(|error| failed(&error))?);
+    if path.extension().is_some_and(|extension| extension == "gz") {
+        let mut out = GzEncoder::new(file, Compression::fast());
+        write(source, &mut out, &failed)?;
+        let finished = out.finish().and_then(|mut file| file.flush());
+        finished.map_err(|error| failed(&error))
+    } else {
+        let mut file = file;
+        write(source, &mut file, &failed)
+    }
+}
+
+fn write(
+    source: &mut dyn Source,
+    out: &mut dyn Write,
+    failed: &dyn Fn(&io::Error) -> Failure,
+) -> Result<(), Failure> {
+    writeln!(out, "{HEADER}").map_err(|error| failed(&error))?;
+    let mut names = Names::default();
+    loop {
+        let batch = source.next_batch()?;
+        if batch.rows.is_empty() {
+            return out.flush().map_err(|error| failed(&error));
+        }
+        names.extend(batch.names);
+        for row in &batch.rows {
+            write_row(out, row, &names).map_err(|error| failed(&error))?;
+        }
+    }
+}
+
+fn write_row(out: &mut dyn Write, row: &Row, names: &Names) -> io::Result<()> {
+    let text =
+        |texts: &[Box<str>], symbol: u32| texts.get(symbol as usize).map_or("", |text| text).to_owned();
+    let tier = names.tiers.get(row.tier as usize).map_or("", |(tier, _)| tier);
+    write!(out, "{},acct_{},", row.at_ms, row.account)?;
+    if let Some(organization) = row.organization {
+        write!(out, "org_{organization}")?;
+    }
+    let (model, label) = (text(&names.models, row.model), text(&names.labels, row.label));
+    write!(out, ",{tier},{model},{},{},", row.input_tokens, row.output_tokens)?;
+    let evidence = row.evidence;
+    if let Some(ip) = evidence.ip {
+        let [.., a, b, c, d] = ip.get().to_be_bytes();
+        write!(out, "{a}.{b}.{c}.{d}")?;
+    }
+    for (prefix, value) in [("pm_", evidence.payment), ("fp_", evidence.client), ("", evidence.template)] {
+        write_value(out, prefix, value)?;
+    }
+    match row.since_ms {
+        Some(since_ms) => writeln!(out, ",{since_ms},{label}"),
+        None => writeln!(out, ",,{label}"),
+    }
+}
+
+fn write_value(out: &mut dyn Write, prefix: &str, value: Value) -> io::Result<()> {
+    match value {
+        Some(value) => write!(out, ",{prefix}{value:08x}"),
+        None => write!(out, ","),
+    }
+}

@@ -1,0 +1,186 @@
+//! `tollgate replay`: what a policy would have done.
+
+use std::{
+    fs::File,
+    io::{BufWriter, IsTerminal, Write},
+    path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use tollgate::{Description, Limiter, Plan};
+
+use crate::{
+    baseline::Baseline,
+    drive::{Admitted, Driver},
+    failure::Failure,
+    pipeline::{self, DEPTH},
+    report,
+    row::{Batch, Source},
+    score::{Score, Verdict},
+};
+
+/// The policy that is used where none is named.
+const EXAMPLE_POLICY: &str = include_str!("../../../examples/policy.toml");
+
+/// What to replay, and how.
+#[derive(Debug)]
+pub(crate) struct Options {
+    /// The example policy if none.
+    pub(crate) policy: Option<PathBuf>,
+    pub(crate) json: Option<PathBuf>,
+    pub(crate) baseline: bool,
+    pub(crate) output_estimate: u32,
+}
+
+/// The outcome as data.
+#[derive(Debug, Serialize)]
+pub(crate) struct Outcome {
+    pub(crate) requests: u64,
+    pub(crate) simulated_seconds: f64,
+    pub(crate) wall_seconds: f64,
+    pub(crate) policy: Verdict,
+    /// `null` where it was not asked for.
+    pub(crate) baseline: Option<Verdict>,
+}
+
+/// The policy at `path`, or the example.
+pub(crate) fn read_policy(path: Option<&Path>) -> Result<Plan, Failure> {
+    let Some(path) = path else {
+        return Plan::from_toml(EXAMPLE_POLICY)
+            .map_err(|error| Failure::new(format!("the example policy: {error}")));
+    };
+    // Not every file that is named by mistake is small; no policy is larger than this.
+    const LARGEST: u64 = 16 << 20;
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::Read::take(File::open(path)?, LARGEST + 1), &mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().map_err(|error| Failure::file(path, error))?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(Failure::file(path, "line 1: larger than 16 MiB; a policy is a short text"));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = 1 + error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count();
+        Failure::file(path, format_args!("line {line}: not UTF-8 text; a policy is TOML"))
+    })?;
+    Plan::from_toml(&text).map_err(|error| Failure::file(path, error))
+}
+
+/// Replays `source` and tells the outcome.
+pub(crate) fn run(
+    options: &Options,
+    source: Box<dyn Source + Send>,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let start = Instant::now();
+    let plan = read_policy(options.policy.as_deref())?;
+    // A path that cannot be written to is better known now than after the run.
+    let json = options.json.as_deref().map(|path| create(path).map(|file| (path, file))).transpose()?;
+    let description = plan.describe();
+    let name = source.name();
+    let progress = progress(source.expected_rows());
+    let baseline = options.baseline.then(|| Baseline::new(&description));
+    let driver = Driver::new(plan, name.clone(), options.output_estimate)?;
+    let run = replay(driver, baseline, source, &progress)?;
+    progress.finish_and_clear();
+    let outcome = Outcome {
+        requests: run.requests,
+        simulated_seconds: run.end_ms as f64 / 1000.0,
+        wall_seconds: start.elapsed().as_secs_f64(),
+        policy: run.policy.finish(),
+        baseline: run.baseline.map(Score::finish),
+    };
+    if let Some((path, mut file)) = json {
+        serde_json::to_writer_pretty(&mut file, &outcome)
+            .map_err(std::io::Error::from)
+            .and_then(|()| writeln!(file))
+            .and_then(|()| file.flush())
+            .map_err(|error| Failure::file(path, error))?;
+    }
+    let bounds = bounds(run.limiter.plan(), &description, &run.admitted, run.end_ms);
+    report::write(out, &name, &outcome, &bounds).map_err(|error| Failure::output(&error))
+}
+
+fn create(path: &Path) -> Result<BufWriter<File>, Failure> {
+    File::create(path).map(BufWriter::new).map_err(|error| Failure::file(path, error))
+}
+
+/// A bar on a terminal, silence elsewhere.
+fn progress(rows: Option<u64>) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let (bar, style) = match rows {
+        Some(rows) => (ProgressBar::new(rows), "{wide_bar} {human_pos} of {human_len} requests, {eta} left"),
+        None => (ProgressBar::no_length(), "{spinner} {human_pos} requests, {per_sec}"),
+    };
+    bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
+    // The templates are fixed; a wrong one would only make the bar plain.
+    bar.with_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+struct Run {
+    requests: u64,
+    end_ms: u64,
+    policy: Score,
+    admitted: Vec<Admitted>,
+    limiter: Limiter,
+    baseline: Option<Score>,
+}
+
+/// Reads on one thread, decides by the baseline on another, and by the policy on this one.
+fn replay(
+    mut driver: Driver,
+    baseline: Option<Baseline>,
+    source: Box<dyn Source + Send>,
+    progress: &ProgressBar,
+) -> Result<Run, Failure> {
+    thread::scope(|scope| {
+        let (to_policy, parcels) = mpsc::sync_channel(DEPTH);
+        let mut others = Vec::new();
+        let baseline = baseline.map(|mut baseline| {
+            let (to_baseline, batches) = mpsc::sync_channel(DEPTH);
+            others.push(to_baseline);
+            scope.spawn(move || {
+                pipeline::consume(&batches, |batch: &Batch| baseline.decide(batch));
+                baseline.finish()
+            })
+        });
+        scope.spawn(move || pipeline::produce(source, &to_policy, &others));
+        let (mut requests, mut end_ms) = (0, 0);
+        // Returning early drops the receiver, which ends the producer, which ends the baseline.
+        for parcel in parcels {
+            let batch = parcel?;
+            driver.decide(&batch)?;
+            requests += batch.rows.len() as u64;
+            end_ms = batch.rows.last().map_or(end_ms, |row| row.at_ms);
+            progress.set_position(requests);
+        }
+        let (policy, admitted, limiter) = driver.finish();
+        let baseline = baseline.map(|thread| thread.join()).transpose();
+        // The baseline has no panic of its own; were there one, a message would still be better than another.
+        let baseline = baseline.map_err(|_| Failure::new("the baseline stopped unexpectedly"))?;
+        Ok(Run { requests, end_ms, policy, admitted, limiter, baseline })
+    })
+}
+
+/// What each tier could be admitted at most while the trace lasted, beside what it was admitted.
+fn bounds(plan: &Plan, policy: &Description, admitted: &[Admitted], end_ms: u64) -> Vec<report::Bound> {
+    let span = Duration::from_millis(end_ms + 1);
+    let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+    let rows = admitted.iter().flat_map(|admitted| {
+        policy.meters.iter().zip(&admitted.amounts).map(|(meter, amount)| report::Bound {
+            tier: admitted.tier.to_string(),
+            meter: meter.name.as_str().to_owned(),
+            most: plan.tier_bound(&admitted.tier, meter.name.as_str(), nanos),
+            admitted: *amount,
+        })
+    });
+    rows.collect()
+}
