@@ -87,8 +87,9 @@ pub(crate) fn run(
     let progress = progress(source.expected_rows());
     let baseline = options.baseline.then(|| Baseline::new(&description));
     let driver = Driver::new(plan, name.clone(), options.output_estimate)?;
-    let run = replay(driver, baseline, source, &progress)?;
+    let run = replay(driver, baseline, source, &progress);
     progress.finish_and_clear();
+    let run = run?;
     let outcome = Outcome {
         requests: run.requests,
         simulated_seconds: run.end_ms as f64 / 1000.0,
@@ -141,33 +142,31 @@ fn replay(
     source: Box<dyn Source + Send>,
     progress: &ProgressBar,
 ) -> Result<Run, Failure> {
-    thread::scope(|scope| {
-        let (to_policy, parcels) = mpsc::sync_channel(DEPTH);
-        let mut others = Vec::new();
-        let baseline = baseline.map(|mut baseline| {
-            let (to_baseline, batches) = mpsc::sync_channel(DEPTH);
-            others.push(to_baseline);
-            scope.spawn(move || {
-                pipeline::consume(&batches, |batch: &Batch| baseline.decide(batch));
-                baseline.finish()
-            })
-        });
-        scope.spawn(move || pipeline::produce(source, &to_policy, &others));
-        let (mut requests, mut end_ms) = (0, 0);
-        // Returning early drops the receiver, which ends the producer, which ends the baseline.
-        for parcel in parcels {
-            let batch = parcel?;
-            driver.decide(&batch)?;
-            requests += batch.rows.len() as u64;
-            end_ms = batch.rows.last().map_or(end_ms, |row| row.at_ms);
-            progress.set_position(requests);
-        }
-        let (policy, admitted, limiter) = driver.finish();
-        let baseline = baseline.map(|thread| thread.join()).transpose();
-        // The baseline has no panic of its own; were there one, a message would still be better than another.
-        let baseline = baseline.map_err(|_| Failure::new("the baseline stopped unexpectedly"))?;
-        Ok(Run { requests, end_ms, policy, admitted, limiter, baseline })
-    })
+    let (to_policy, parcels) = mpsc::sync_channel(DEPTH);
+    let mut others = Vec::new();
+    let baseline = baseline.map(|mut baseline| {
+        let (to_baseline, batches) = mpsc::sync_channel(DEPTH);
+        others.push(to_baseline);
+        thread::spawn(move || {
+            pipeline::consume(&batches, |batch: &Batch| baseline.decide(batch));
+            baseline.finish()
+        })
+    });
+    // Not scoped: after a failure nobody waits for a reader whose input may never come.
+    thread::spawn(move || pipeline::produce(source, &to_policy, &others));
+    let (mut requests, mut end_ms) = (0, 0);
+    for parcel in parcels {
+        let batch = parcel?;
+        driver.decide(&batch)?;
+        requests += batch.rows.len() as u64;
+        end_ms = batch.rows.last().map_or(end_ms, |row| row.at_ms);
+        progress.set_position(requests);
+    }
+    let (policy, admitted, limiter) = driver.finish();
+    let baseline = baseline.map(thread::JoinHandle::join).transpose();
+    // The baseline has no panic of its own; were there one, this would still say which half is missing.
+    let baseline = baseline.map_err(|_| Failure::new("the baseline stopped unexpectedly"))?;
+    Ok(Run { requests, end_ms, policy, admitted, limiter, baseline })
 }
 
 /// What each tier could be admitted at most while the trace lasted, beside what it was admitted.
