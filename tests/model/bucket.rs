@@ -1,0 +1,497 @@
+//! The buckets of the reference model: lists of admissions, looked through from the start at every question.
+//!
+//! A rate is an exact fraction here. Amounts of a rate bucket are counted in *grains* of 1/period tick, so that
+//! the supply of any number of nanoseconds is a whole number of grains and nothing is ever rounded. The limiter
+//! counts in ticks and rounds its supply down, twice; so between two instants it supplies anything more than
+//! the exact amount less two ticks, and less than the exact amount and one tick. That range, and nothing else, is
+//! what a [`Span`] stands for, and where it decides, the model leaves the answer to the limiter.
+
+use super::calendar::{Period, Window, window_at};
+
+/// Everything between two bounds, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub low: i128,
+    pub high: i128,
+}
+
+impl Span {
+    pub const ZERO: Span = Span::exactly(0);
+
+    pub const fn exactly(value: i128) -> Span {
+        Span { low: value, high: value }
+    }
+
+    pub fn plus(self, other: Span) -> Span {
+        Span { low: self.low + other.low, high: self.high + other.high }
+    }
+
+    pub fn minus(self, other: Span) -> Span {
+        Span { low: self.low - other.high, high: self.high - other.low }
+    }
+
+    pub fn max(self, other: Span) -> Span {
+        Span { low: self.low.max(other.low), high: self.high.max(other.high) }
+    }
+
+    pub fn min(self, other: Span) -> Span {
+        Span { low: self.low.min(other.low), high: self.high.min(other.high) }
+    }
+
+    pub fn holds(self, value: i128) -> bool {
+        self.low <= value && value <= self.high
+    }
+}
+
+/// What the model says of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Admit,
+    /// The decision hangs on the two ticks of supply that the limiter may be short of.
+    Either,
+    Refuse,
+}
+
+/// When a refusal passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Nanoseconds.
+    After(Span),
+    OnRelease,
+    Never,
+}
+
+/// A rule as the policy means it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    Rate(Rate),
+    Quota { limit: u64, period: Period },
+    Budget { limit: u64 },
+    InFlight { limit: u64 },
+}
+
+/// `tokens` every `period` nanoseconds, `burst` at once, and `max_debt` below empty at settling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub tokens: u64,
+    pub period: u64,
+    pub burst: u64,
+    pub max_debt: u64,
+    pub largest_factor: u64,
+}
+
+impl Rate {
+    /// Ticks in a token: the largest power of two by which the supply stays within 8 ticks a nanosecond, and
+    /// burst (times the largest factor) and debt within 2^62 ticks.
+    pub fn ticks_per_token(&self) -> i128 {
+        let held = i128::from(self.burst) * i128::from(self.largest_factor) + i128::from(self.max_debt);
+        let mut ticks = 1;
+        while 2 * ticks * i128::from(self.tokens) <= 8 * i128::from(self.period)
+            && 2 * ticks * held <= 1 << 62
+        {
+            ticks *= 2;
+        }
+        ticks
+    }
+
+    /// Grains in a tick.
+    pub fn tick(&self) -> i128 {
+        i128::from(self.period)
+    }
+
+    /// Grains in a token.
+    pub fn token(&self) -> i128 {
+        self.ticks_per_token() * self.tick()
+    }
+
+    /// Grains in `tokens`.
+    pub fn grains(&self, tokens: u64) -> i128 {
+        i128::from(tokens) * self.token()
+    }
+
+    /// Grains that the exact rate gives in a nanosecond.
+    pub fn grains_per_nano(&self) -> i128 {
+        i128::from(self.tokens) * self.ticks_per_token()
+    }
+
+    /// What the limiter may supply from one instant to another, in grains; negative if `to` is earlier.
+    pub fn supply(&self, from: u64, to: u64) -> Span {
+        if to < from {
+            let back = self.supply(to, from);
+            return Span { low: -back.high, high: -back.low };
+        }
+        if to == from {
+            return Span::ZERO;
+        }
+        let exact = i128::from(to - from) * self.grains_per_nano();
+        Span { low: (exact - 2 * self.tick() + 1).max(0), high: exact + self.tick() - 1 }
+    }
+}
+
+/// The state of one rule for one subject.
+#[derive(Clone, Debug)]
+pub enum Bucket {
+    Rate(RateBucket),
+    Quota(QuotaBucket),
+    Budget { limit: u64, used: u128 },
+    InFlight { limit: u64, held: u128 },
+}
+
+/// What a bucket remembers of one charge, to give back from it.
+#[derive(Clone, Debug)]
+pub enum Charge {
+    Rate { word: Vec<Backlog>, refunds_before: usize },
+    Quota { window: u32 },
+    Budget,
+    InFlight,
+}
+
+/// What settling did to one bucket, in tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Asked to be given back, and was not: at least, at most.
+    pub clipped: (u128, u128),
+    /// Overage that was not charged: at least, at most.
+    pub cut: (u128, u128),
+}
+
+/// What `explain` should say: the most and the least of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub limit: u64,
+    pub left: (u128, u128),
+}
+
+impl Bucket {
+    pub fn new(limit: &Limit, origin_unix: i64) -> Bucket {
+        match *limit {
+            Limit::Rate(rate) => Bucket::Rate(RateBucket { rate, backlogs: Vec::new(), refunds: Vec::new() }),
+            Limit::Quota { limit, period } => {
+                Bucket::Quota(QuotaBucket { limit, period, origin_unix, windows: Vec::new() })
+            }
+            Limit::Budget { limit } => Bucket::Budget { limit, used: 0 },
+            Limit::InFlight { limit } => Bucket::InFlight { limit, held: 0 },
+        }
+    }
+
+    /// What the bucket says to `amount` at `now`, and when a refusal passes.
+    pub fn judge(&self, amount: u64, now: u64) -> (Answer, Wait) {
+        let refuse_if = |refused: bool, wait| {
+            if refused && amount > 0 {
+                (Answer::Refuse, wait)
+            } else {
+                (Answer::Admit, Wait::After(Span::ZERO))
+            }
+        };
+        match self {
+            Bucket::Rate(bucket) => bucket.judge(amount, now),
+            Bucket::Quota(bucket) => bucket.judge(amount, now),
+            Bucket::Budget { limit, used } => {
+                refuse_if(used + u128::from(amount) > u128::from(*limit), Wait::Never)
+            }
+            Bucket::InFlight { limit, held } => refuse_if(
+                held + u128::from(amount) > u128::from(*limit),
+                if amount > *limit { Wait::Never } else { Wait::OnRelease },
+            ),
+        }
+    }
+
+    /// Charges `amount`; an in-flight rule holds it only if there is a permit to release it.
+    pub fn charge(&mut self, amount: u64, now: u64, permit: bool) -> Charge {
+        match self {
+            Bucket::Rate(bucket) => bucket.charge(amount, now),
+            Bucket::Quota(bucket) => bucket.charge(amount, now),
+            Bucket::Budget { used, .. } => {
+                *used += u128::from(amount);
+                Charge::Budget
+            }
+            Bucket::InFlight { held, .. } => {
+                *held += if permit { u128::from(amount) } else { 0 };
+                Charge::InFlight
+            }
+        }
+    }
+
+    /// Replaces `reserved` by `actual`, at `now`.
+    pub fn settle(&mut self, charge: &Charge, reserved: u64, actual: u64, now: u64) -> Settled {
+        match (self, charge) {
+            (Bucket::Rate(bucket), Charge::Rate { word, refunds_before }) => {
+                if actual <= reserved {
+                    bucket.give_back(word, *refunds_before, reserved - actual, now)
+                } else {
+                    bucket.charge_overage(actual - reserved, now)
+                }
+            }
+            (Bucket::Quota(bucket), Charge::Quota { window }) => {
+                bucket.settle(*window, reserved, actual, now);
+                Settled::default()
+            }
+            (Bucket::Budget { used, .. }, _) => {
+                *used = *used - u128::from(reserved) + u128::from(actual);
+                Settled::default()
+            }
+            (Bucket::InFlight { held, .. }, _) => {
+                *held -= u128::from(reserved);
+                Settled::default()
+            }
+            (bucket, charge) => unreachable!("{bucket:?} never made {charge:?}"),
+        }
+    }
+
+    /// The first instant at which a request is not behind the bucket: 0 but for quotas.
+    pub fn opened(&self) -> u64 {
+        match self {
+            Bucket::Quota(bucket) => bucket.opened(),
+            Bucket::Rate(_) | Bucket::Budget { .. } | Bucket::InFlight { .. } => 0,
+        }
+    }
+
+    pub fn standing(&self, now: u64) -> Standing {
+        let plain = |limit: u64, used: u128| {
+            let left = u128::from(limit).saturating_sub(used);
+            Standing { limit, left: (left, left) }
+        };
+        match self {
+            Bucket::Rate(bucket) => bucket.standing(now),
+            Bucket::Quota(bucket) => plain(bucket.limit, bucket.used(bucket.window(now).number)),
+            Bucket::Budget { limit, used } => plain(*limit, *used),
+            Bucket::InFlight { limit, held } => plain(*limit, *held),
+        }
+    }
+}
+
+/// One admission and what was charged from then on: what is owed for it at a later instant is `charged` less
+/// the supply since `since`.
+#[derive(Clone, Copy, Debug)]
+pub struct Backlog {
+    pub since: u64,
+    /// Grains.
+    pub charged: Span,
+}
+
+/// A token bucket by its list of admissions: it owes the most that any of its backlogs owes.
+#[derive(Clone, Debug)]
+pub struct RateBucket {
+    pub rate: Rate,
+    backlogs: Vec<Backlog>,
+    /// Grains given back, one entry each time.
+    refunds: Vec<Span>,
+}
+
+/// What is owed at `now` by the backlogs, in grains: how far the tokens taken run ahead of the supply.
+fn owed(rate: &Rate, backlogs: &[Backlog], now: u64) -> Span {
+    backlogs
+        .iter()
+        .map(|backlog| backlog.charged.minus(rate.supply(backlog.since, now)))
+        .fold(Span::ZERO, Span::max)
+}
+
+impl RateBucket {
+    /// The admissions so far, with one more of `amount` at `now`.
+    fn with(&self, grains: Span, now: u64) -> Vec<Backlog> {
+        let mut backlogs = self.backlogs.clone();
+        backlogs.push(Backlog { since: now, charged: Span::ZERO });
+        for backlog in &mut backlogs {
+            backlog.charged = backlog.charged.plus(grains);
+        }
+        backlogs
+    }
+
+    fn judge(&self, amount: u64, now: u64) -> (Answer, Wait) {
+        if amount == 0 {
+            return (Answer::Admit, Wait::After(Span::ZERO));
+        }
+        if amount > self.rate.burst {
+            return (Answer::Refuse, Wait::Never);
+        }
+        let after = self.with(Span::exactly(self.rate.grains(amount)), now);
+        let burst = self.rate.grains(self.rate.burst);
+        let owed = owed(&self.rate, &after, now);
+        let wait = after.iter().map(|backlog| self.wait(backlog, now)).fold(Span::exactly(1), Span::max);
+        if owed.high <= burst {
+            (Answer::Admit, Wait::After(Span::ZERO))
+        } else if owed.low > burst {
+            (Answer::Refuse, Wait::After(wait))
+        } else {
+            (Answer::Either, Wait::After(wait))
+        }
+    }
+
+    /// Nanoseconds from `now` until the backlog owes no more than the burst.
+    fn wait(&self, backlog: &Backlog, now: u64) -> Span {
+        let over = backlog.charged.minus(Span::exactly(self.rate.grains(self.rate.burst)));
+        let until = |grains: i128| {
+            i128::from(backlog.since) + ceiling(grains, self.rate.grains_per_nano()) - i128::from(now)
+        };
+        // The limiter may have supplied up to a tick more than is exact, or up to two ticks less.
+        Span {
+            low: until(over.low - self.rate.tick() + 1),
+            high: until(over.high + 2 * self.rate.tick() - 1),
+        }
+    }
+
+    fn charge(&mut self, amount: u64, now: u64) -> Charge {
+        if amount > 0 {
+            self.backlogs = self.with(Span::exactly(self.rate.grains(amount)), now);
+            self.forget_paid(now);
+        }
+        Charge::Rate { word: self.backlogs.clone(), refunds_before: self.refunds.len() }
+    }
+
+    /// Backlogs that surely owe less than the one of `now` never matter again.
+    fn forget_paid(&mut self, now: u64) {
+        let Some(newest) = self.backlogs.iter().rev().find(|backlog| backlog.since == now).copied() else {
+            return;
+        };
+        self.backlogs.retain(|backlog| {
+            backlog.since >= now
+                || backlog.charged.minus(self.rate.supply(backlog.since, now)).high >= newest.charged.low
+        });
+    }
+
+    /// Gives back `amount`, at most what the charge still keeps from others: what the bucket owed right after
+    /// it, less what was supplied and given back since.
+    fn give_back(&mut self, word: &[Backlog], refunds_before: usize, amount: u64, now: u64) -> Settled {
+        let wanted = self.rate.grains(amount);
+        let since = self.refunds[refunds_before..].iter().copied().fold(Span::ZERO, Span::plus);
+        let most = owed_or_less(&self.rate, word, now).minus(since).max(Span::ZERO);
+        let given = Span::exactly(wanted).min(most);
+        for backlog in &mut self.backlogs {
+            backlog.charged = backlog.charged.minus(given);
+        }
+        if amount > 0 {
+            self.refunds.push(given);
+        }
+        Settled { clipped: self.tokens(Span::exactly(wanted).minus(given)), ..Settled::default() }
+    }
+
+    /// Charges `amount` more, as far as the debt allows.
+    fn charge_overage(&mut self, amount: u64, now: u64) -> Settled {
+        // An amount beyond all range is charged up to the debt, and the rest is cut, whatever it is.
+        let most = i128::from(self.rate.burst) + i128::from(self.rate.max_debt);
+        let owed = owed(&self.rate, &self.backlogs, now);
+        let room = Span::exactly(most * self.rate.token()).minus(owed).max(Span::ZERO);
+        let wanted = i128::from(amount).min(most + 1) * self.rate.token();
+        let charged = Span::exactly(wanted).min(room);
+        self.backlogs = self.with(charged, now);
+        let (least, most) = self.tokens(Span::exactly(wanted).minus(charged));
+        let beyond = u128::from(amount) - (wanted / self.rate.token()).unsigned_abs();
+        Settled { cut: (least + beyond, most + beyond), ..Settled::default() }
+    }
+
+    /// Grains as whole tokens: rounded down, rounded up.
+    fn tokens(&self, grains: Span) -> (u128, u128) {
+        let low = grains.low.max(0).div_euclid(self.rate.token());
+        (low.unsigned_abs(), ceiling(grains.high.max(0), self.rate.token()).unsigned_abs())
+    }
+
+    fn standing(&self, now: u64) -> Standing {
+        let burst = self.rate.grains(self.rate.burst);
+        let left = Span::exactly(burst).minus(owed(&self.rate, &self.backlogs, now)).max(Span::ZERO);
+        let whole = |grains: i128| (grains / self.rate.token()).unsigned_abs();
+        Standing { limit: self.rate.burst, left: (whole(left.low), whole(left.high)) }
+    }
+}
+
+/// As [`owed`], without the floor at nothing: supplied meanwhile may be more than was owed.
+fn owed_or_less(rate: &Rate, backlogs: &[Backlog], now: u64) -> Span {
+    backlogs
+        .iter()
+        .map(|backlog| backlog.charged.minus(rate.supply(backlog.since, now)))
+        .reduce(Span::max)
+        .unwrap_or(Span::ZERO)
+}
+
+/// The quotient, rounded up.
+fn ceiling(dividend: i128, divisor: i128) -> i128 {
+    dividend.div_euclid(divisor) + i128::from(dividend.rem_euclid(divisor) != 0)
+}
+
+/// A quota by what each window admitted.
+#[derive(Clone, Debug)]
+pub struct QuotaBucket {
+    limit: u64,
+    period: Period,
+    origin_unix: i64,
+    /// What was charged in each window, the newest last. Time that goes back stays in the newest.
+    windows: Vec<(Window, u128)>,
+}
+
+impl QuotaBucket {
+    fn unix(&self, now: u64) -> i64 {
+        self.origin_unix.saturating_add(i64::try_from(now).expect("limiter time ends at 2^60"))
+    }
+
+    /// The window that counts at `now`.
+    fn window(&self, now: u64) -> Window {
+        let window = window_at(self.period, self.unix(now));
+        match self.windows.last() {
+            Some((newest, _)) if newest.number > window.number => *newest,
+            _ => window,
+        }
+    }
+
+    /// The first instant at which a request is not behind the bucket.
+    fn opened(&self) -> u64 {
+        let start = self.windows.last().map_or(i64::MIN, |(newest, _)| newest.start);
+        u64::try_from(start.saturating_sub(self.origin_unix)).unwrap_or(0)
+    }
+
+    /// What counts in window `number`: its own, and what the windows before it went over their limits, each
+    /// window taking up to one limit of it.
+    fn used(&self, number: u32) -> u128 {
+        let (mut used, mut at) = (0u128, 0);
+        for (window, charged) in &self.windows {
+            used = used.saturating_sub(u128::from(self.limit) * u128::from(window.number - at)) + charged;
+            at = window.number;
+        }
+        used.saturating_sub(u128::from(self.limit) * u128::from(number.saturating_sub(at)))
+    }
+
+    fn judge(&self, amount: u64, now: u64) -> (Answer, Wait) {
+        let mut window = self.window(now);
+        if amount == 0 || self.used(window.number) + u128::from(amount) <= u128::from(self.limit) {
+            return (Answer::Admit, Wait::After(Span::ZERO));
+        }
+        if amount > self.limit {
+            return (Answer::Refuse, Wait::Never);
+        }
+        // Beyond a thousand windows a retry is told the next refusal.
+        for _ in 0..1_000 {
+            let end = window.end;
+            window = window_at(self.period, end);
+            if self.used(window.number) + u128::from(amount) <= u128::from(self.limit) {
+                break;
+            }
+        }
+        let wait = i128::from(window.start) - i128::from(self.unix(now));
+        (Answer::Refuse, Wait::After(Span::exactly(wait)))
+    }
+
+    fn add(&mut self, amount: u64, now: u64) -> Window {
+        let window = self.window(now);
+        if amount > 0 {
+            match self.windows.last_mut() {
+                Some((newest, charged)) if newest.number == window.number => *charged += u128::from(amount),
+                _ => self.windows.push((window, u128::from(amount))),
+            }
+        }
+        window
+    }
+
+    fn charge(&mut self, amount: u64, now: u64) -> Charge {
+        Charge::Quota { window: self.add(amount, now).number }
+    }
+
+    fn settle(&mut self, charged: u32, reserved: u64, actual: u64, now: u64) {
+        if actual > reserved {
+            self.add(actual - reserved, now);
+            return;
+        }
+        if let Some((newest, used)) = self.windows.last_mut()
+            && newest.number == charged
+        {
+            *used -= u128::from(reserved - actual);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! A policy as the model reads it, and the text by which the limiter learns the same.
+
+use std::fmt::Write as _;
+
+use super::{
+    bucket::{Limit, Rate},
+    calendar::Period,
+};
+
+/// How many meters a model policy has at most.
+pub const METERS: usize = 3;
+
+#[derive(Clone, Debug)]
+pub struct PolicyModel {
+    pub meters: Vec<&'static str>,
+    /// Unix nanoseconds at limiter time 0.
+    pub origin_unix: i64,
+    pub largest_factor: u64,
+    pub tiers: Vec<TierModel>,
+    /// Index of the tier of anonymous callers.
+    pub anonymous: Option<usize>,
+    pub accounts: u8,
+}
+
+#[derive(Clone, Debug)]
+pub struct TierModel {
+    pub name: &'static str,
+    pub account: LevelRules,
+    pub organization: LevelRules,
+    pub total: LevelRules,
+}
+
+pub type LevelRules = Vec<RuleModel>;
+
+#[derive(Clone, Debug)]
+pub struct RuleModel {
+    pub name: String,
+    pub meter: usize,
+    pub limit: Limit,
+}
+
+impl PolicyModel {
+    /// The policy as text.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let _ = writeln!(text, "version = 1");
+        let _ = writeln!(text, "meters = {:?}", self.meters);
+        let _ = writeln!(text, "largest_factor = {}", self.largest_factor);
+        let _ = writeln!(text, "memory = \"64MiB\"");
+        if let Some(tier) = self.anonymous.and_then(|index| self.tiers.get(index)) {
+            let _ = writeln!(text, "anonymous = {:?}", tier.name);
+        }
+        let _ = writeln!(text, "capacity = {{ accounts = 1_000, organizations = 1_000 }}");
+        for tier in &self.tiers {
+            for (level, rules) in
+                [("account", &tier.account), ("organization", &tier.organization), ("total", &tier.total)]
+            {
+                if rules.is_empty() && level == "total" {
+                    let _ = writeln!(text, "[tiers.{}]\ntotal = \"unlimited\"", tier.name);
+                } else if !rules.is_empty() {
+                    let _ = writeln!(text, "[tiers.{}.{level}]", tier.name);
+                    self.write_rules(&mut text, rules);
+                }
+            }
+        }
+        text
+    }
+
+    fn write_rules(&self, text: &mut String, rules: &[RuleModel]) {
+        for (index, meter) in self.meters.iter().enumerate() {
+            let of_meter: Vec<String> =
+                rules.iter().filter(|rule| rule.meter == index).map(RuleModel::text).collect();
+            if !of_meter.is_empty() {
+                let _ = writeln!(text, "{meter} = [{}]", of_meter.join(", "));
+            }
+        }
+    }
+}
+
+impl RuleModel {
+    fn text(&self) -> String {
+        let limit = match &self.limit {
+            Limit::Rate(Rate { tokens, period, burst, max_debt, .. }) => {
+                format!("rate = \"{tokens} per {period}ns\", burst = {burst}, max_debt = {max_debt}")
+            }
+            Limit::Quota { limit, period } => format!("quota = \"{limit}/{}\"", name_of(*period)),
+            Limit::Budget { limit } => format!("budget = {limit}"),
+            Limit::InFlight { limit } => format!("in_flight = {limit}"),
+        };
+        format!("{{ {limit}, name = {:?} }}", self.name)
+    }
+}
+
+fn name_of(period: Period) -> &'static str {
+    match period {
+        Period::Minute => "minute",
+        Period::Hour => "hour",
+        Period::Day => "day",
+        Period::Week => "week",
+        Period::Month => "month",
+    }
+}
+
+/// A rate of `tokens` every `period` nanoseconds.
+pub fn rate(tokens: u64, period: u64, burst: u64, max_debt: u64) -> Limit {
+    Limit::Rate(Rate { tokens, period, burst, max_debt, largest_factor: 16 })
+}
+
+pub fn quota(limit: u64, period: Period) -> Limit {
+    Limit::Quota { limit, period }
+}
+
+/// Names rules by their place, so that each name is its own within a level.
+pub fn rules(limits: &[(usize, Limit)]) -> LevelRules {
+    limits
+        .iter()
+        .enumerate()
+        .map(|(index, &(meter, limit))| RuleModel { name: format!("rule{index}"), meter, limit })
+        .collect()
+}

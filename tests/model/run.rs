@@ -1,0 +1,453 @@
+//! A limiter and the model side by side.
+
+use std::collections::BTreeMap;
+
+use tollgate::{
+    Cost, Denial, Id, Identity, Limiter, ManualClock, Meter, Nanos, Permit, Plan, Receipt, Retry, Subject,
+    Tier,
+};
+
+use super::{
+    bucket::{Answer, Limit, Rate, Settled, Wait},
+    operation::{Amounts, Operation, Settling},
+    policy::{METERS, PolicyModel},
+    world::{Caller, Charges, Refusal, World, longest},
+};
+
+/// The oldest clock that an operation is decided by, in nanoseconds: a week. A request that is behind a quota catches
+/// up window by window, so that older ones would take most of a run's time.
+const OLDEST_HELD: u64 = 7 * 86_400 * 1_000_000_000;
+
+/// What happened in a run, so that a test can tell that enough did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    pub admitted: u64,
+    pub refused: u64,
+    /// Decisions that hung on the two ticks.
+    pub either: u64,
+    pub settled: u64,
+    pub clipped: u64,
+    pub cut: u64,
+    /// Requests that were decided later than their clock.
+    pub behind: u64,
+}
+
+impl Outcome {
+    /// Adds another run's.
+    pub fn add(&mut self, other: Outcome) {
+        self.admitted += other.admitted;
+        self.refused += other.refused;
+        self.either += other.either;
+        self.settled += other.settled;
+        self.clipped += other.clipped;
+        self.cut += other.cut;
+        self.behind += other.behind;
+    }
+}
+
+/// One admission as the interval bound sees it.
+struct Admission {
+    at: u64,
+    caller: Caller,
+    /// What counts: as reserved, or as settled if that was less.
+    amounts: Amounts,
+}
+
+struct Open<'l> {
+    permit: Permit<'l>,
+    charges: Charges,
+    reserved: Amounts,
+    /// Index in the log.
+    admission: usize,
+}
+
+struct Run<'l> {
+    policy: &'l PolicyModel,
+    limiter: &'l Limiter,
+    clock: ManualClock,
+    world: World<'l>,
+    meters: Vec<Meter>,
+    tiers: Vec<Tier>,
+    subjects: BTreeMap<u8, Subject>,
+    permits: Vec<Open<'l>>,
+    held: Option<Nanos>,
+    log: Vec<Admission>,
+    outcome: Outcome,
+}
+
+/// Does every operation to a limiter of `policy` and to the model.
+///
+/// # Panics
+/// At the first answer that the model does not allow.
+pub fn run(operations: &[Operation], policy: &PolicyModel) -> Outcome {
+    let text = policy.text();
+    let plan = Plan::from_toml(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let clock = ManualClock::at_unix(policy.origin_unix);
+    let limiter = Limiter::builder(plan)
+        .clock(clock.clone())
+        .secret([7; 16])
+        .build()
+        .unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let mut run = Run {
+        policy,
+        limiter: &limiter,
+        clock,
+        world: World::new(policy),
+        meters: policy
+            .meters
+            .iter()
+            .map(|name| limiter.meter(name).expect("a meter of the policy"))
+            .collect(),
+        tiers: policy
+            .tiers
+            .iter()
+            .map(|tier| limiter.tier(tier.name).expect("a tier of the policy"))
+            .collect(),
+        subjects: BTreeMap::new(),
+        permits: Vec::new(),
+        held: None,
+        log: Vec::new(),
+        outcome: Outcome::default(),
+    };
+    for operation in operations {
+        run.step(*operation);
+    }
+    run.finish()
+}
+
+impl<'l> Run<'l> {
+    fn step(&mut self, operation: Operation) {
+        match operation {
+            Operation::Advance { nanos } => self.clock.advance_nanos(nanos),
+            Operation::Hold => self.held = Some(self.limiter.now()),
+            Operation::Check { account, amounts, held, subject } => {
+                let account = account % self.policy.accounts;
+                if subject {
+                    self.check_subject(account, amounts, held)
+                } else {
+                    self.check(account, amounts, held)
+                }
+            }
+            Operation::Reserve { account, amounts, held, subject } => {
+                self.reserve(account % self.policy.accounts, amounts, held, subject);
+            }
+            Operation::Settle { permit, how, held } => self.settle(permit, how, held),
+            Operation::Drop { permit } => self.release(permit),
+            Operation::Detach { permit } => {
+                if let Some(open) = self.take(permit) {
+                    let permit: Permit<'static> = open.permit.detach();
+                    self.permits.push(Open { permit, ..open });
+                }
+            }
+            Operation::Explain { account } => self.explain(account % self.policy.accounts),
+        }
+    }
+
+    /// The moment of an operation: the held one if it asks for it and there is one.
+    fn moment(&self, held: bool) -> Nanos {
+        let now = self.limiter.now();
+        self.held.filter(|then| held && now.as_u64() - then.as_u64() <= OLDEST_HELD).unwrap_or(now)
+    }
+
+    /// Which account a number stands for; numbers share organizations, never tiers.
+    fn caller(&self, account: u8) -> Caller {
+        let tiers = self.policy.tiers.len();
+        if let (Some(tier), 6) = (self.policy.anonymous, account % 7) {
+            return Caller { tier, account: u32::from(account), organization: None };
+        }
+        let organization = (usize::from(account) / tiers) % 4;
+        Caller {
+            tier: usize::from(account) % tiers,
+            account: u32::from(account),
+            organization: u32::try_from(organization).ok().filter(|number| *number > 0),
+        }
+    }
+
+    fn identity(&self, account: u8) -> Identity {
+        let caller = self.caller(account);
+        let limiter = self.limiter;
+        if self.policy.anonymous.is_some() && account % 7 == 6 {
+            let address = format!("198.51.100.{account}");
+            return limiter.anonymous(&address).expect("a tier of anonymous callers");
+        }
+        let tier = self.tiers[caller.tier];
+        // The same number in three kinds: different accounts if the kind is kept apart.
+        let number = u64::from(account / 3);
+        let identity = match account % 3 {
+            0 => limiter.identity(tier, number),
+            1 => limiter.identity(tier, Id::Uuid(u128::from(number))),
+            _ => limiter.identity(tier, &number.to_string()),
+        };
+        match caller.organization {
+            // Organizations of two tiers are two organizations.
+            Some(number) => {
+                identity.in_organization(limiter.organization(u64::from(number) * 100 + caller.tier as u64))
+            }
+            None => identity,
+        }
+    }
+
+    fn subject(&mut self, account: u8) -> Subject {
+        let identity = self.identity(account);
+        let limiter = self.limiter;
+        *self.subjects.entry(account).or_insert_with(|| limiter.subject(&identity))
+    }
+
+    fn cost(&self, amounts: &Amounts) -> Cost {
+        self.meters.iter().zip(amounts).fold(Cost::FREE, |cost, (meter, amount)| cost.and(*meter, *amount))
+    }
+
+    fn check(&mut self, account: u8, amounts: Amounts, held: bool) {
+        let (identity, cost) = (self.identity(account), self.cost(&amounts));
+        let answer = if held {
+            self.limiter.check_at(&identity, &cost, self.moment(held))
+        } else {
+            let peeked = self.limiter.peek(&identity, &cost);
+            let checked = self.limiter.check(&identity, &cost);
+            assert_eq!(peeked, checked, "peek and check disagree");
+            checked
+        };
+        self.decided(account, &amounts, self.moment(held), answer, false);
+    }
+
+    fn check_subject(&mut self, account: u8, amounts: Amounts, held: bool) {
+        let (identity, cost) = (self.identity(account), self.cost(&amounts));
+        let subject = self.subject(account);
+        let answer = if held {
+            self.limiter.check_at(&subject, &cost, self.moment(held))
+        } else {
+            let peeked = self.limiter.peek(&identity, &cost);
+            assert_eq!(peeked, self.limiter.peek(&subject, &cost), "identity and subject disagree");
+            let checked = self.limiter.check(&subject, &cost);
+            assert_eq!(peeked, checked, "peek and check disagree");
+            checked
+        };
+        self.decided(account, &amounts, self.moment(held), answer, false);
+    }
+
+    fn reserve(&mut self, account: u8, amounts: Amounts, held: bool, subject: bool) {
+        let (identity, cost) = (self.identity(account), self.cost(&amounts));
+        let now = self.moment(held);
+        let limiter = self.limiter;
+        let answer = match (subject, held) {
+            (false, false) => limiter.reserve(&identity, &cost),
+            (false, true) => limiter.reserve_at(&identity, &cost, now),
+            (true, false) => limiter.reserve(&self.subject(account), &cost),
+            (true, true) => limiter.reserve_at(&self.subject(account), &cost, now),
+        };
+        match answer {
+            Ok(permit) => {
+                let receipt = permit.receipt();
+                let charges = self.decided(account, &amounts, now, Ok(receipt), true);
+                let charges = charges.expect("admitted");
+                let admission = self.log.len() - 1;
+                self.permits.push(Open { permit, charges, reserved: amounts, admission });
+            }
+            Err(denial) => {
+                self.decided(account, &amounts, now, Err(denial), true);
+            }
+        }
+    }
+
+    /// Compares a decision with the model's, and charges the model.
+    fn decided(
+        &mut self,
+        account: u8,
+        amounts: &Amounts,
+        now: Nanos,
+        answer: Result<Receipt, Denial>,
+        permit: bool,
+    ) -> Option<Charges> {
+        let caller = self.caller(account);
+        let at = self.world.decided_at(caller, amounts, now.as_u64());
+        let (expected, refusals) = self.world.judge(caller, amounts, at);
+        let context = || format!("{caller:?} {amounts:?} at {at} of {now:?}: {answer:?}, {refusals:#?}");
+        self.outcome.behind += u64::from(at > now.as_u64());
+        self.outcome.either += u64::from(expected == Answer::Either);
+        match answer {
+            Ok(receipt) => {
+                assert_ne!(expected, Answer::Refuse, "admitted: {}", context());
+                assert_eq!(receipt.at(), at, "the instant: {}", context());
+                assert!(!receipt.overflow(), "there is room in the tables");
+                self.outcome.admitted += 1;
+                self.log.push(Admission { at, caller, amounts: *amounts });
+                Some(self.world.charge(caller, amounts, at, permit))
+            }
+            Err(denial) => {
+                assert_ne!(expected, Answer::Admit, "refused: {}", context());
+                // A bucket that is not behind may refuse before one that is behind is asked.
+                assert!(denial.at() == at || denial.at() == now.as_u64(), "the instant: {}", context());
+                let refusals = if denial.at() == at {
+                    refusals
+                } else {
+                    self.world.judge(caller, amounts, denial.at()).1
+                };
+                check_denial(&denial, &refusals, self.policy.tiers[caller.tier].name);
+                self.outcome.refused += 1;
+                None
+            }
+        }
+    }
+
+    fn take(&mut self, permit: u8) -> Option<Open<'l>> {
+        let index = usize::from(permit).checked_rem(self.permits.len())?;
+        Some(self.permits.swap_remove(index))
+    }
+
+    fn settle(&mut self, permit: u8, how: Settling, held: bool) {
+        let Some(open) = self.take(permit) else { return };
+        let mut actual = open.reserved;
+        for (index, amount) in actual.iter_mut().enumerate() {
+            *amount = match how {
+                Settling::Equal => *amount,
+                Settling::Half => *amount / 2,
+                Settling::Nothing => 0,
+                Settling::More(more) if *amount > 0 => *amount + u64::from(more),
+                Settling::More(_) => 0,
+                Settling::Actual(amounts) => u64::from(amounts[index]),
+            };
+        }
+        let now = self.moment(held);
+        let cost = self.cost(&actual);
+        let settlement = if held { open.permit.settle_at(&cost, now) } else { open.permit.settle(&cost) };
+        let expected = self.world.settle(&open.charges, &actual, now.as_u64());
+        assert!(!settlement.stale(), "an open permit pins its lines");
+        for (index, meter) in self.meters.iter().enumerate() {
+            let Settled { clipped, cut } = expected[index];
+            let within =
+                |(low, high): (u128, u128), value: u64| low <= value.into() && u128::from(value) <= high;
+            let context = (open.reserved[index], actual[index], now);
+            assert!(within(clipped, settlement.clipped(*meter)), "{settlement:?} {expected:?} {context:?}");
+            assert!(within(cut, settlement.cut(*meter)), "{settlement:?} {expected:?} {context:?}");
+            self.outcome.clipped += u64::from(settlement.clipped(*meter) > 0);
+            self.outcome.cut += u64::from(settlement.cut(*meter) > 0);
+        }
+        self.outcome.settled += 1;
+        self.counted(open.admission, &actual);
+    }
+
+    /// A permit that is dropped gives all of it back.
+    fn release(&mut self, permit: u8) {
+        let Some(open) = self.take(permit) else { return };
+        drop(open.permit);
+        let now = self.limiter.now().as_u64();
+        self.world.settle(&open.charges, &[0; METERS], now);
+        self.counted(open.admission, &[0; METERS]);
+    }
+
+    fn counted(&mut self, admission: usize, actual: &Amounts) {
+        let amounts = &mut self.log[admission].amounts;
+        for (amount, actual) in amounts.iter_mut().zip(actual) {
+            *amount = (*amount).min(*actual);
+        }
+    }
+
+    fn explain(&mut self, account: u8) {
+        let caller = self.caller(account);
+        let explanation = self.limiter.explain(&self.identity(account));
+        let now = self.limiter.now().as_u64();
+        for (level, meter, rule, standing) in self.world.standings(caller, now) {
+            let state = explanation
+                .rules
+                .iter()
+                .find(|state| {
+                    state.level.to_string() == level
+                        && state.meter.as_str() == meter
+                        && state.rule.as_str() == rule
+                })
+                .unwrap_or_else(|| panic!("{level} {meter} {rule} is not explained: {explanation:?}"));
+            let (limit, left) = (state.limit.expect("limited"), state.left.expect("limited"));
+            assert_eq!(limit, standing.limit, "{state:?}");
+            assert!(
+                standing.left.0 <= left.into() && u128::from(left) <= standing.left.1,
+                "{state:?} {standing:?}"
+            );
+            if left > 0 {
+                assert_eq!(u128::from(state.used) + u128::from(left), limit.into(), "{state:?}");
+            } else {
+                assert!(state.used >= limit, "{state:?}");
+            }
+        }
+    }
+
+    /// Lets every permit go, and looks over all that was admitted, without the model.
+    fn finish(mut self) -> Outcome {
+        while !self.permits.is_empty() {
+            self.release(0);
+        }
+        self.log.sort_by_key(|admission| admission.at);
+        for (index, tier) in self.policy.tiers.iter().enumerate() {
+            let levels: [(_, fn(&Caller) -> Option<u32>); 3] = [
+                (&tier.account, |caller| Some(caller.account)),
+                (&tier.organization, |caller| caller.organization),
+                (&tier.total, |_| Some(0)),
+            ];
+            for (rules, key) in levels {
+                for rule in rules {
+                    let Limit::Rate(rate) = &rule.limit else { continue };
+                    let mut admissions: BTreeMap<u32, Vec<(u64, u64)>> = BTreeMap::new();
+                    for admission in self.log.iter().filter(|admission| admission.caller.tier == index) {
+                        if let Some(key) = key(&admission.caller) {
+                            let entry = (admission.at, admission.amounts[rule.meter]);
+                            admissions.entry(key).or_default().push(entry);
+                        }
+                    }
+                    admissions.values().for_each(|admissions| check_intervals(rate, admissions));
+                }
+            }
+        }
+        self.outcome
+    }
+}
+
+/// In every interval, at most burst + rate x length, lengths counted in begun nanoseconds.
+fn check_intervals(rate: &Rate, admissions: &[(u64, u64)]) {
+    for (first, &(start, _)) in admissions.iter().enumerate() {
+        let mut sum = 0u128;
+        for &(end, amount) in &admissions[first..] {
+            sum += u128::from(amount);
+            let most = u128::from(rate.burst) * u128::from(rate.period)
+                + u128::from(rate.tokens) * u128::from(end - start + 1);
+            assert!(
+                sum * u128::from(rate.period) <= most,
+                "{sum} admitted from {start} to {end} under {rate:?}: {admissions:?}"
+            );
+        }
+    }
+}
+
+/// A denial names a bucket that refuses, and the longest wait of all that do.
+fn check_denial(denial: &Denial, refusals: &[Refusal], tier: &str) {
+    let context = || format!("{denial:?} {:?} {refusals:#?}", denial.retry());
+    assert_eq!(denial.tier().as_str(), tier, "{}", context());
+    let named = refusals
+        .iter()
+        .find(|refusal| {
+            refusal.level == denial.level().to_string()
+                && refusal.meter == denial.meter().as_str()
+                && refusal.rule == denial.rule().as_str()
+        })
+        .unwrap_or_else(|| panic!("no such refusal: {}", context()));
+    let left = u128::from(denial.left());
+    assert!(named.left.0 <= left && left <= named.left.1, "left: {}", context());
+    let expected = longest(refusals);
+    let timed = |refusal: &Refusal| refusal.certain && matches!(refusal.wait, Wait::After(_));
+    match (denial.retry(), expected) {
+        (Retry::Never, Wait::Never) => assert_eq!(named.wait, Wait::Never, "{}", context()),
+        // Limiter time ends at 2^60: what passes later never does.
+        (Retry::Never, Wait::After(span)) => {
+            assert!(span.high + i128::from(denial.at()) > 1 << 60, "{}", context());
+        }
+        (Retry::OnRelease, Wait::OnRelease) => assert_eq!(named.wait, Wait::OnRelease, "{}", context()),
+        (Retry::OnRelease, Wait::After(_)) => {
+            assert!(named.wait == Wait::OnRelease && !refusals.iter().any(timed), "{}", context());
+        }
+        (Retry::After(wait), Wait::After(span)) => {
+            let nanos = i128::try_from(wait.as_nanos()).expect("at most 2^64");
+            assert!(nanos > 0 && span.holds(nanos), "{nanos} in {span:?}: {}", context());
+            let own = matches!(named.wait, Wait::After(own) if own.holds(nanos));
+            assert!(own, "not the one that passes last: {}", context());
+        }
+        _ => panic!("{expected:?}: {}", context()),
+    }
+}

@@ -1,0 +1,272 @@
+//! Sequences of operations against the reference model.
+//!
+//! - every check, reservation, settlement, drop and explanation is one that the model allows (see `model/run.rs`):
+//!   all or nothing over three levels, four kinds of rules, several rules a meter;
+//! - peek answers as check does; an identity and a kept subject are one caller; a detached permit settles like any;
+//! - a denial names a rule that refuses and the longest wait; what is left is what is explained;
+//! - with time that stands still, moves by a nanosecond or by ten years, or is read before others were decided;
+//! - over the whole run no rate rule is over in any interval, told without the model;
+//! - liveness: admissions, refusals, settlements, clipped refunds, cut overages and late decisions all happen in
+//!   numbers, and what the model leaves open is rare.
+
+mod model;
+
+use std::cell::RefCell;
+
+use model::{
+    Operation, Outcome, PolicyModel, Settling, TierModel,
+    bucket::Limit,
+    calendar::Period,
+    operation::MOST_NANOS,
+    policy::{quota, rate, rules},
+    run,
+};
+use proptest::{
+    prelude::*,
+    test_runner::{Config, RngSeed, TestRunner},
+};
+
+const SECOND: u64 = 1_000_000_000;
+/// 2026-02-27T23:59:30Z: half a minute before a day, two days before a month.
+const ORIGIN: i64 = 1_772_236_770_000_000_000;
+
+/// All four kinds at all three levels, several rules to a meter.
+fn everything() -> PolicyModel {
+    PolicyModel {
+        meters: vec!["requests", "input_tokens", "output_tokens"],
+        origin_unix: ORIGIN,
+        largest_factor: 16,
+        tiers: vec![
+            TierModel {
+                name: "unverified",
+                account: rules(&[
+                    (0, rate(10, 60 * SECOND, 5, 2)),
+                    (0, quota(30, Period::Day)),
+                    (0, Limit::InFlight { limit: 3 }),
+                    (1, rate(1_000, 60 * SECOND, 300, 100)),
+                    (2, Limit::Budget { limit: 5_000 }),
+                ]),
+                organization: rules(&[
+                    (0, rate(7, 2 * SECOND + 1, 9, 0)),
+                    (0, quota(12, Period::Minute)),
+                    (1, Limit::Budget { limit: 100_000 }),
+                    (2, Limit::InFlight { limit: 600 }),
+                ]),
+                total: rules(&[
+                    (0, rate(3, SECOND, 20, 20)),
+                    (0, Limit::Budget { limit: 2_000 }),
+                    (1, quota(20_000, Period::Hour)),
+                    (2, rate(100, SECOND, 1_000, 1_000)),
+                    (2, Limit::InFlight { limit: 1_500 }),
+                ]),
+            },
+            TierModel {
+                name: "verified",
+                account: rules(&[
+                    (0, rate(1, 1, 8, 8)),
+                    (0, rate(20, SECOND, 40, 0)),
+                    (1, quota(500, Period::Week)),
+                    (1, quota(900, Period::Month)),
+                    (2, rate(1, 7, 1 << 20, 1 << 20)),
+                ]),
+                organization: Vec::new(),
+                total: rules(&[(0, Limit::InFlight { limit: 9 }), (1, quota(700, Period::Day))]),
+            },
+            TierModel {
+                name: "anonymous",
+                account: rules(&[(0, rate(1, 3 * SECOND, 2, 0)), (0, quota(6, Period::Hour))]),
+                organization: Vec::new(),
+                total: rules(&[(0, rate(5, SECOND, 9, 0))]),
+            },
+        ],
+        anonymous: Some(2),
+        accounts: 36,
+    }
+}
+
+/// One rule at a time in few hands: every boundary is met often.
+fn narrow() -> PolicyModel {
+    let tier = |name, limit| TierModel {
+        name,
+        account: rules(&[(0, limit), (1, limit)]),
+        organization: Vec::new(),
+        total: rules(&[(0, limit)]),
+    };
+    PolicyModel {
+        meters: vec!["requests", "tokens"],
+        origin_unix: ORIGIN,
+        largest_factor: 16,
+        tiers: vec![
+            tier("rate", rate(3, 1_000, 10, 4)),
+            tier("quota", quota(10, Period::Minute)),
+            tier("budget", Limit::Budget { limit: 1_000 }),
+            tier("flight", Limit::InFlight { limit: 10 }),
+        ],
+        anonymous: None,
+        accounts: 8,
+    }
+}
+
+/// Nothing but a rate that never needs rounding, and one with a fraction of a tick each nanosecond.
+fn rates_only() -> PolicyModel {
+    let account = rules(&[
+        (0, rate(1, 1 << 20, 16, 16)),
+        (1, rate(999_999_937, 1_000_000_007, 1_000, 10)),
+        (2, rate(1, 365 * 86_400 * SECOND, 1 << 40, 0)),
+    ]);
+    PolicyModel {
+        meters: vec!["even", "odd", "yearly"],
+        origin_unix: 0,
+        largest_factor: 16,
+        tiers: vec![TierModel { name: "one", account, organization: Vec::new(), total: Vec::new() }],
+        anonymous: None,
+        accounts: 3,
+    }
+}
+
+fn moves() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        4 => 1..1_000_u64,
+        4 => (0..35_u32, 1..16_u64).prop_map(|(bits, times)| times << bits),
+        4 => Just(SECOND / 10),
+        2 => 1..200 * SECOND,
+        1 => Just(86_400 * SECOND),
+        1 => 0..MOST_NANOS / 40,
+        1 => Just(MOST_NANOS),
+    ]
+}
+
+fn amount() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        6 => 0..4_u64,
+        6 => 1..40_u64,
+        3 => 0..2_000_u64,
+        1 => (0..64_u32).prop_map(|bits| 1 << bits),
+        1 => prop_oneof![Just(u64::MAX), Just(u64::MAX - 1), Just(1 << 63)],
+    ]
+}
+
+/// Mostly one meter, as a request that is small enough for all of its rules.
+fn amounts() -> impl Strategy<Value = [u64; 3]> {
+    prop_oneof![
+        4 => Just([1, 0, 0]),
+        2 => (1..8_u64).prop_map(|amount| [amount, 0, 0]),
+        2 => (0..3_u64, 0..60_u64, 0..300_u64).prop_map(|(first, second, third)| [first, second, third]),
+        2 => (amount(), amount(), amount()).prop_map(|(first, second, third)| [first, second, third]),
+        1 => (0..3_usize, amount()).prop_map(|(meter, amount)| {
+            let mut amounts = [0; 3];
+            amounts[meter] = amount;
+            amounts
+        }),
+    ]
+}
+
+fn settling() -> impl Strategy<Value = Settling> {
+    prop_oneof![
+        Just(Settling::Equal),
+        Just(Settling::Half),
+        Just(Settling::Nothing),
+        (1..50_u32).prop_map(Settling::More),
+        (0..32_u32).prop_map(|bits| Settling::More(1 << bits)),
+        any::<[u16; 3]>().prop_map(|amounts| Settling::Actual(amounts.map(|amount| amount % 400))),
+    ]
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        6 => moves().prop_map(|nanos| Operation::Advance { nanos }),
+        1 => Just(Operation::Hold),
+        10 => (any::<u8>(), amounts(), prop::bool::weighted(0.2), any::<bool>())
+            .prop_map(|(account, amounts, held, subject)| Operation::Check { account, amounts, held, subject }),
+        8 => (any::<u8>(), amounts(), prop::bool::weighted(0.2), any::<bool>())
+            .prop_map(|(account, amounts, held, subject)| Operation::Reserve { account, amounts, held, subject }),
+        6 => (any::<u8>(), settling(), prop::bool::weighted(0.1))
+            .prop_map(|(permit, how, held)| Operation::Settle { permit, how, held }),
+        1 => any::<u8>().prop_map(|permit| Operation::Drop { permit }),
+        1 => any::<u8>().prop_map(|permit| Operation::Detach { permit }),
+        2 => any::<u8>().prop_map(|account| Operation::Explain { account }),
+    ]
+}
+
+const CASES: u32 = if cfg!(debug_assertions) { 600 } else { 6_000 };
+
+fn run_all(policy: &PolicyModel, cases: u32, length: usize) -> Outcome {
+    let config =
+        Config { cases, rng_seed: RngSeed::Fixed(7), failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new(config);
+    let sum = RefCell::new(Outcome::default());
+    runner
+        .run(&prop::collection::vec(operation(), 1..length), |operations| {
+            sum.borrow_mut().add(run(&operations, policy));
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+    let sum = sum.into_inner();
+    println!("{sum:?}");
+    sum
+}
+
+/// A tenth of all at least, of either kind.
+fn assert_lively(outcome: Outcome) {
+    let Outcome { admitted, refused, either, .. } = outcome;
+    let all = admitted + refused;
+    assert!(all > 1_000 && admitted * 10 > all && refused * 10 > all, "{outcome:?}");
+    assert!(either * 20 < all, "{outcome:?}");
+}
+
+#[test]
+fn all_kinds_at_all_levels() {
+    let outcome = run_all(&everything(), CASES, 160);
+    assert_lively(outcome);
+    let Outcome { settled, clipped, cut, behind, .. } = outcome;
+    assert!(settled > 1_000 && clipped > 100 && cut > 100 && behind > 30, "{outcome:?}");
+}
+
+#[test]
+fn one_rule_in_few_hands() {
+    let outcome = run_all(&narrow(), CASES, 160);
+    assert_lively(outcome);
+    let Outcome { settled, clipped, cut, behind, .. } = outcome;
+    assert!(settled > 1_000 && clipped > 100 && cut > 100 && behind > 30, "{outcome:?}");
+}
+
+#[test]
+fn rates_of_every_speed() {
+    assert_lively(run_all(&rates_only(), CASES, 160));
+}
+
+/// The bytes by which a fuzzer spells operations reach all of them.
+#[test]
+fn bytes_spell_every_operation() {
+    let policy = everything();
+    let mut outcome = Outcome::default();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut kinds = [false; 8];
+    for _ in 0..200 {
+        let bytes: Vec<u8> = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 32) as u8
+        })
+        .take(600)
+        .collect();
+        let operations = Operation::decode(&bytes);
+        for operation in &operations {
+            kinds[match operation {
+                Operation::Advance { .. } => 0,
+                Operation::Hold => 1,
+                Operation::Check { .. } => 2,
+                Operation::Reserve { .. } => 3,
+                Operation::Settle { .. } => 4,
+                Operation::Drop { .. } => 5,
+                Operation::Detach { .. } => 6,
+                Operation::Explain { .. } => 7,
+            }] = true;
+        }
+        outcome.add(run(&operations, &policy));
+    }
+    assert_eq!(kinds, [true; 8]);
+    assert!(outcome.admitted > 1_000 && outcome.refused > 1_000, "{outcome:?}");
+    assert_eq!(Operation::decode(&[]), []);
+}
