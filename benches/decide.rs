@@ -95,7 +95,7 @@ fn admit(group: &mut BenchmarkGroup<'_, WallTime>) {
         bencher.iter(|| direct.check_n(black_box(NonZeroU32::MIN)).is_ok());
     });
     let keyed: [_; 3] = std::array::from_fn(|_| {
-        RateLimiter::<String, _, _>::dashmap_with_hasher(quota, ahash::RandomState::with_seeds(1, 2, 3, 4))
+        RateLimiter::<String, _, _>::dashmap_with_hasher(quota, ahash::RandomState::new())
     });
     let keys = ["acct_f378b692784f", "org_4c1d88f0a2", "business"].map(String::from);
     group.bench_function("governor keyed, 1 level", |bencher| {
