@@ -7,6 +7,7 @@
 //! - the flood never gets more than its tier's total, and gets some (a limiter that denies everything fails).
 //!
 //! Ten million ids in release builds, fewer in debug builds; `TOLLGATE_FLOOD` sets another number.
+#![cfg(feature = "toml")]
 
 use tollgate::{Cost, Id, Identity, Limiter, ManualClock, Plan, Tier};
 

@@ -12,6 +12,7 @@
 //! - more than the burst is `InsufficientCapacity` there and *never* here.
 //!
 //! Liveness: admissions, refusals and boundary cases are counted, and each must be substantial.
+#![cfg(feature = "toml")]
 
 use std::{num::NonZeroU32, time::Duration};
 

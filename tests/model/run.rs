@@ -400,18 +400,16 @@ impl<'l> Run<'l> {
     }
 }
 
-/// In every interval, at most burst + rate x length, lengths counted in begun nanoseconds.
+/// In every interval, at most burst + rate x length, a length counted in begun nanoseconds, or in begun ticks where
+/// the burst makes those longer (`arithmetic.rs` asks for nanoseconds there too).
 fn check_intervals(rate: &Rate, admissions: &[(u64, u64)]) {
+    let begun = rate.grains_per_nano().max(rate.tick());
     for (first, &(start, _)) in admissions.iter().enumerate() {
-        let mut sum = 0u128;
+        let mut sum = 0;
         for &(end, amount) in &admissions[first..] {
-            sum += u128::from(amount);
-            let most = u128::from(rate.burst) * u128::from(rate.period)
-                + u128::from(rate.tokens) * u128::from(end - start + 1);
-            assert!(
-                sum * u128::from(rate.period) <= most,
-                "{sum} admitted from {start} to {end} under {rate:?}: {admissions:?}"
-            );
+            sum += rate.grains(amount);
+            let most = rate.grains(rate.burst) + i128::from(end - start) * rate.grains_per_nano() + begun;
+            assert!(sum <= most, "{sum} of {most} from {start} to {end} under {rate:?}: {admissions:?}");
         }
     }
 }
