@@ -302,7 +302,7 @@ impl<'l> Run<'l> {
                 Settling::Equal => *amount,
                 Settling::Half => *amount / 2,
                 Settling::Nothing => 0,
-                Settling::More(more) if *amount > 0 => *amount + u64::from(more),
+                Settling::More(more) if *amount > 0 => amount.saturating_add(more.into()),
                 Settling::More(_) => 0,
                 Settling::Actual(amounts) => u64::from(amounts[index]),
             };
@@ -377,17 +377,13 @@ impl<'l> Run<'l> {
         }
         self.log.sort_by_key(|admission| admission.at);
         for (index, tier) in self.policy.tiers.iter().enumerate() {
-            let levels: [(_, fn(&Caller) -> Option<u32>); 3] = [
-                (&tier.account, |caller| Some(caller.account)),
-                (&tier.organization, |caller| caller.organization),
-                (&tier.total, |_| Some(0)),
-            ];
-            for (rules, key) in levels {
+            for (level, rules) in [&tier.account, &tier.organization, &tier.total].into_iter().enumerate() {
                 for rule in rules {
                     let Limit::Rate(rate) = &rule.limit else { continue };
                     let mut admissions: BTreeMap<u32, Vec<(u64, u64)>> = BTreeMap::new();
                     for admission in self.log.iter().filter(|admission| admission.caller.tier == index) {
-                        if let Some(key) = key(&admission.caller) {
+                        let Caller { account, organization, .. } = admission.caller;
+                        if let Some(key) = [Some(account), organization, Some(0)][level] {
                             let entry = (admission.at, admission.amounts[rule.meter]);
                             admissions.entry(key).or_default().push(entry);
                         }
