@@ -151,15 +151,6 @@ impl Calendar {
         Ok(Calendar { period, zone: zone.to_owned(), segments: segments.into_boxed_slice(), index })
     }
 
-    pub(crate) fn period(&self) -> Period {
-        self.period
-    }
-
-    /// The zone's name, as it was given.
-    pub(crate) fn zone(&self) -> &str {
-        &self.zone
-    }
-
     /// The window that `unix` (nanoseconds) belongs to: `unix` is before its end, and not before its start
     /// but for times ahead of the first window, which belong to that one. Time beyond the table belongs to
     /// the last window.

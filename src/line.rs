@@ -10,14 +10,11 @@
 //! |---|---|
 //! | 0 | control: guard, version, generation |
 //! | 1, 2 | the subject's key |
-//! | 3 | meta: kind of key, tier, epoch |
+//! | 3 | meta: kind of key, tier, epoch, open permits |
 //! | 4 | factor and its expiry |
 //! | 5.. | one word for each rule |
 //!
-//! | cold word | what |
-//! |---|---|
-//! | 0 | open permits |
-//! | 1.. | what each rule's bucket ever gave back |
+//! The cold part has a word for each rate: what its bucket ever gave back.
 //!
 //! # Control word
 //!
@@ -42,7 +39,7 @@
 use crate::{
     bucket::Factor,
     id::{Key, Places},
-    policy::plan::MAX_RULES,
+    policy::plan::{HEADER, MAX_RULES},
     sync::{AtomicU64, Ordering, fence, spin_loop, yield_now},
 };
 
@@ -65,36 +62,35 @@ const SPINS: u32 = 64;
 const KEY: usize = 1;
 const META: usize = 3;
 const FACTOR: usize = 4;
-/// Words before the first rule's.
-pub(crate) const HEADER: usize = 5;
-/// Cold words before the first rule's.
-pub(crate) const COLD_HEADER: usize = 1;
-
-/// Meta, bits 0-7: the kind of the key; 0 in a slot that holds nobody.
-const KIND_MASK: u64 = 0xff;
-/// Meta, bits 8-15: the tier under whose rules the words are.
-const TIER_SHIFT: u32 = 8;
-/// Meta, bits 16-47: how often the words were converted to other rules, wrapping; what a permit noted in another
+/// Meta, bits 0-2: the kind of the key; 0 in a slot that holds nobody.
+const KIND_MASK: u64 = 0x7;
+/// Meta, bits 3-8: the tier under whose rules the words are; a policy has at most 64.
+const TIER_SHIFT: u32 = 3;
+const TIER_MASK: u64 = 0x3f;
+/// Meta, bits 9-31: how often the words were converted to other rules, wrapping; what a permit noted in another
 /// epoch does not speak of these words.
-const EPOCH_SHIFT: u32 = 16;
+const EPOCH_SHIFT: u32 = 9;
+const EPOCH_MASK: u64 = 0x7f_ffff;
+/// Meta, bits 32-63: open permits. While there is one, the slot keeps its subject.
+const PERMITS_SHIFT: u32 = 32;
 
 /// Factor word, bits 48-63: sixteenths; 0 for none. Bits 0-47: expiry, in units of 2^12 ns (4 µs), rounded up.
 const FACTOR_SHIFT: u32 = 48;
 const EXPIRY_SHIFT: u32 = 12;
 const EXPIRY_MASK: u64 = (1 << FACTOR_SHIFT) - 1;
 
-/// The kind of the key, the tier of the words, and their epoch.
+/// The kind of the key, the tier of the words, their epoch, and the open permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Meta(u64);
 
 impl Meta {
     /// Of a line that no key finds: a tier's total, an overflow line.
     pub(crate) fn unnamed(tier: u8) -> Meta {
-        Meta(u64::from(tier) << TIER_SHIFT)
+        Meta((u64::from(tier) & TIER_MASK) << TIER_SHIFT)
     }
 
     pub(crate) fn of(key: &Key, tier: u8) -> Meta {
-        Meta(u64::from(key.kind) | u64::from(tier) << TIER_SHIFT)
+        Meta(u64::from(key.kind) & KIND_MASK | Meta::unnamed(tier).0)
     }
 
     pub(crate) fn kind(self) -> u8 {
@@ -103,18 +99,27 @@ impl Meta {
 
     #[inline]
     pub(crate) fn tier(self) -> u8 {
-        (self.0 >> TIER_SHIFT) as u8
+        (self.0 >> TIER_SHIFT & TIER_MASK) as u8
     }
 
     #[inline]
     pub(crate) fn epoch(self) -> u32 {
-        (self.0 >> EPOCH_SHIFT) as u32
+        (self.0 >> EPOCH_SHIFT & EPOCH_MASK) as u32
+    }
+
+    pub(crate) fn open_permits(self) -> u32 {
+        (self.0 >> PERMITS_SHIFT) as u32
+    }
+
+    fn with_open_permits(self, open: u32) -> Meta {
+        Meta(self.0 & !(u64::MAX << PERMITS_SHIFT) | u64::from(open) << PERMITS_SHIFT)
     }
 
     /// The same subject under the rules of `tier`, in the next epoch.
     fn converted(self, tier: u8) -> Meta {
-        let epoch = u64::from(self.epoch().wrapping_add(1));
-        Meta(u64::from(self.kind()) | u64::from(tier) << TIER_SHIFT | epoch << EPOCH_SHIFT)
+        let epoch = u64::from(self.epoch().wrapping_add(1)) & EPOCH_MASK;
+        let meta = Meta::unnamed(tier).0 | u64::from(self.kind()) | epoch << EPOCH_SHIFT;
+        Meta(meta).with_open_permits(self.open_permits())
     }
 }
 
@@ -353,22 +358,22 @@ impl Guard<'_> {
         store(self.line.hot, index, value);
     }
 
-    /// What the bucket of `rule` ever gave back.
-    pub(crate) fn refunded(&self, rule: usize) -> u64 {
-        load(self.line.cold, COLD_HEADER + rule)
+    /// What the bucket of the `rate`th rate ever gave back.
+    pub(crate) fn refunded(&self, rate: usize) -> u64 {
+        load(self.line.cold, rate)
     }
 
-    pub(crate) fn set_refunded(&mut self, rule: usize, refunded: u64) {
-        store(self.line.cold, COLD_HEADER + rule, refunded);
+    pub(crate) fn set_refunded(&mut self, rate: usize, refunded: u64) {
+        store(self.line.cold, rate, refunded);
     }
 
     /// Permits that are open on this line; while there is one, the slot keeps its subject.
-    pub(crate) fn open_permits(&self) -> u64 {
-        load(self.line.cold, 0)
+    pub(crate) fn open_permits(&self) -> u32 {
+        self.meta().open_permits()
     }
 
-    pub(crate) fn set_open_permits(&mut self, open: u64) {
-        store(self.line.cold, 0, open);
+    pub(crate) fn set_open_permits(&mut self, open: u32) {
+        self.set_meta(self.meta().with_open_permits(open));
     }
 
     /// The same subject under the rules of another tier.
@@ -390,7 +395,6 @@ impl Guard<'_> {
         self.set(KEY, key[0]);
         self.set(KEY + 1, key[1]);
         self.set(FACTOR, 0);
-        self.set_open_permits(0);
         self.rewrite(meta, words, rules);
     }
 
@@ -403,7 +407,9 @@ impl Guard<'_> {
         self.set_meta(meta);
         for (rule, word) in words.iter().enumerate().take(rules) {
             self.set_word(rule, *word);
-            self.set_refunded(rule, 0);
+        }
+        for refunded in self.line.cold {
+            refunded.store(0, Ordering::Relaxed);
         }
     }
 }

@@ -188,11 +188,6 @@ pub(crate) fn is_idle(rule: &Rule, word: u64, moment: &Moment<'_>) -> bool {
     }
 }
 
-/// Whether a bucket outlives its line: quotas and budgets are parked, the rest must be idle.
-pub(crate) fn is_parkable(rule: &Rule) -> bool {
-    matches!(rule.limit, Limit::Quota(_) | Limit::Budget { .. })
-}
-
 /// What is used of a rule now: tokens owed, the window's use, spent, or held.
 pub(crate) fn used(rule: &Rule, word: u64, moment: &Moment<'_>) -> u64 {
     match &rule.limit {

@@ -66,9 +66,9 @@ fn expected(period: Period, zone: &TimeZone, unix: i64) -> i64 {
 
 fn assert_window(calendar: &Calendar, zone: &TimeZone, unix: i64) {
     let window = calendar.window_at(unix);
-    let period = calendar.period();
+    let period = calendar.period;
     let number = i64::from(window.number);
-    let context = || format!("{} of {} at {unix}: {window:?}", period, calendar.zone());
+    let context = || format!("{} of {} at {unix}: {window:?}", period, calendar.zone);
     assert!(window.start <= unix && unix < window.end, "{}", context());
     assert_eq!(expected(period, zone, unix), number, "{}", context());
     assert_eq!(expected(period, zone, window.start), number, "start, {}", context());

@@ -247,3 +247,13 @@ fn foreign_tier_is_refused() {
     assert!(denial.is_never());
     assert!(limiter.explain(&foreign).rules.is_empty());
 }
+
+/// The bytes that a policy announces are those that its limiter takes, but for the tiers' own few lines and the
+/// words that align an allocation.
+#[test]
+fn announced_bytes_are_taken() {
+    let (limiter, _clock) = limiter();
+    let taken = limiter.statistics().bytes;
+    let announced = limiter.plan().table_bytes().total;
+    assert!(taken >= announced && taken < announced + 2_048, "{taken} {announced}");
+}

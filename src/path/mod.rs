@@ -18,7 +18,7 @@ use crate::{
     line::{Guard, Line, Meta},
     meter::Cost,
     policy::plan::{LevelPlan, Limit, MAX_PATH_RULES, MAX_RULES, Plan, Rule, TierPlan},
-    table::{Arena, OutOfMemory, Spacing, Subjects, most_rules},
+    table::{Arena, OutOfMemory, Spacing, Subjects},
 };
 
 /// Levels on a path at the most.
@@ -84,15 +84,12 @@ pub(crate) enum Stopped {
 impl Lines {
     pub(crate) fn new(plan: &Plan, places: &Places) -> Result<Lines, OutOfMemory> {
         let capacity = &plan.capacity;
-        let tiers = Arena::new(
-            plan.tiers.len() * LEVELS,
-            most_rules(
-                plan.tiers
-                    .iter()
-                    .flat_map(|tier| [&*tier.account.rules, &*tier.organization.rules, &*tier.total.rules]),
-            ),
-            Spacing::CacheLines,
-        )?;
+        let most = |count: fn(&LevelPlan) -> usize| {
+            let levels = plan.tiers.iter().flat_map(|tier| [&tier.account, &tier.organization, &tier.total]);
+            levels.map(count).max().unwrap_or(0)
+        };
+        let rules = (most(|level| level.rules.len()), most(LevelPlan::rates));
+        let tiers = Arena::new(plan.tiers.len() * LEVELS, rules, Spacing::CacheLines)?;
         for slot in 0..tiers.slots() {
             let slot = slot as u32;
             tiers.line(slot).lock().set_meta(Meta::unnamed((slot / LEVELS as u32) as u8));

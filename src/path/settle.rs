@@ -88,7 +88,7 @@ impl Hold {
         }
         for (index, rule) in rules.rules.iter().enumerate() {
             if let Some(mark) = self.marks.get_mut(usize::from(self.next_mark)) {
-                *mark = bucket::mark(rule, guard.word(index), guard.refunded(index));
+                *mark = bucket::mark(rule, guard.word(index), guard.refunded(rules.rates_before(index)));
                 self.next_mark += 1;
             }
         }
@@ -124,11 +124,14 @@ impl Hold {
                 let counterpart = if same { Some((index, charged)) } else { counterpart(charged, current) };
                 let Some((index, rule)) = counterpart else { continue };
                 let mark = (same || speaks_of(charged, rule)).then_some(*mark);
-                let words = Words { word: guard.word(index), refunded: guard.refunded(index) };
+                let rate = current.rates_before(index);
+                let words = Words { word: guard.word(index), refunded: guard.refunded(rate) };
                 let amounts = (reserved.amount(rule.meter), actual.amount(rule.meter));
                 let settled = bucket::settle(rule, words, mark, amounts, held.factor, moment);
                 guard.set_word(index, settled.words.word);
-                guard.set_refunded(index, settled.words.refunded);
+                if matches!(rule.limit, Limit::Rate(_)) {
+                    guard.set_refunded(rate, settled.words.refunded);
+                }
                 settlement.count(rule.meter, settled.clipped, settled.cut);
             }
         }

@@ -66,24 +66,26 @@ pub(crate) struct TableBytes {
     pub(crate) total: u64,
 }
 
-/// Bytes of a cache line, in which lines are laid out.
-const CACHE_LINE: u64 = 64;
 /// Bytes of a word.
 const WORD: u64 = 8;
-/// Words of a line before its buckets: control and identity.
-const HEADER_WORDS: u64 = 5;
-/// Bytes that find a line, in an array of their own.
-const TAG_BYTES: u64 = 2;
-/// Words of a parked entry before its uses.
-const PARKED_WORDS: u64 = 4;
+
+/// Words of a line before its rules': control, key, meta, factor.
+pub(crate) const HEADER: usize = 5;
+/// Words in a cache line of 64 bytes.
+pub(crate) const CACHE_LINE: usize = 8;
+/// Slots in a group of a table: a table has whole groups.
+pub(crate) const GROUP: usize = 16;
+/// Bytes of a group besides its lines: a tag of two bytes for each slot, and a guard word.
+const GROUP_BYTES: u64 = 2 * GROUP as u64 + WORD;
 
 impl Plan {
     /// What the tables of accounts and organizations take. A slot holds a subject of any tier, so each is as
     /// large as the tier with the most rules needs.
     ///
-    /// - a line: a header and a word for each rule, in whole cache lines; its tag; and, apart from it, the
-    ///   cold words: one, and one for each rate (what it gave back);
-    /// - a parked entry: a header and a word for each quota and budget.
+    /// - a line: a header and a word for each rule, in whole cache lines; and, apart from it, a word for each rate
+    ///   (what it gave back);
+    /// - a parked entry: a header and a word for each quota and budget;
+    /// - for either, its part of a group.
     pub(crate) fn table_bytes(&self) -> TableBytes {
         let most = |level: Level, counts: fn(&Limit) -> bool| -> u64 {
             let rules = |tier: &TierPlan| tier.level(level).rules.iter().filter(|r| counts(&r.limit)).count();
@@ -91,11 +93,10 @@ impl Plan {
             self.tiers.iter().map(rules).max().unwrap_or(0) as u64
         };
         let line = |level| {
-            let hot = (HEADER_WORDS + most(level, |_| true)) * WORD;
-            let cold = (1 + most(level, |limit| matches!(limit, Limit::Rate(_)))) * WORD;
-            hot.next_multiple_of(CACHE_LINE) + TAG_BYTES + cold
+            let hot = (HEADER as u64 + most(level, |_| true)).next_multiple_of(CACHE_LINE as u64);
+            (hot + most(level, |limit| matches!(limit, Limit::Rate(_)))) * WORD
         };
-        let parked = |level| (PARKED_WORDS + most(level, Limit::outlives_idling)) * WORD;
+        let parked = |level| (HEADER as u64 + most(level, Limit::outlives_idling)) * WORD;
         let (account, organization) = (line(Level::Account), line(Level::Organization));
         let (parked_account, parked_organization) = (parked(Level::Account), parked(Level::Organization));
         let Capacity { accounts, organizations, parked_accounts, parked_organizations } = self.capacity;
@@ -106,7 +107,10 @@ impl Plan {
             (parked_organizations, parked_organization),
         ]
         .into_iter()
-        .fold(0_u64, |sum, (count, bytes)| sum.saturating_add((count as u64).saturating_mul(bytes)));
+        .fold(0_u64, |sum, (count, bytes)| {
+            let groups = (count as u64).div_ceil(GROUP as u64);
+            sum.saturating_add(groups.saturating_mul(GROUP_BYTES + GROUP as u64 * bytes))
+        });
         TableBytes { account, organization, parked_account, parked_organization, total }
     }
 }
@@ -133,6 +137,18 @@ impl TierPlan {
 #[derive(Debug, Default)]
 pub(crate) struct LevelPlan {
     pub(crate) rules: Box<[Rule]>,
+}
+
+impl LevelPlan {
+    /// How many rates come before rule `index`: where a line keeps what that rule's bucket ever gave back.
+    pub(crate) fn rates_before(&self, index: usize) -> usize {
+        self.rules.iter().take(index).filter(|rule| matches!(rule.limit, Limit::Rate(_))).count()
+    }
+
+    /// How many of the rules are rates.
+    pub(crate) fn rates(&self) -> usize {
+        self.rates_before(self.rules.len())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

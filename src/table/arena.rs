@@ -1,13 +1,10 @@
 //! A fixed number of equal lines in two allocations, hot and cold, made once and never moved.
 
 use crate::{
-    line::{COLD_HEADER, HEADER, Line},
-    policy::plan::Rule,
+    line::Line,
+    policy::plan::{CACHE_LINE, HEADER},
     sync::AtomicU64,
 };
-
-/// Words in a cache line of 64 bytes.
-const CACHE_LINE: usize = 8;
 
 /// How the lines of an arena lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,22 +33,22 @@ pub(crate) struct OutOfMemory {
 }
 
 impl Arena {
-    /// `slots` lines of up to `rules` rules each.
-    pub(crate) fn new(slots: usize, rules: usize, spacing: Spacing) -> Result<Arena, OutOfMemory> {
-        let (stride, cold_stride) = Arena::strides(rules, spacing);
+    /// `slots` lines of up to `rules` rules each, `rates` of them rates.
+    pub(crate) fn new(
+        slots: usize,
+        (rules, rates): (usize, usize),
+        spacing: Spacing,
+    ) -> Result<Arena, OutOfMemory> {
+        let (stride, cold_stride) = match spacing {
+            Spacing::CacheLines => ((HEADER + rules).next_multiple_of(CACHE_LINE), rates),
+            Spacing::Dense => (HEADER + rules, 0),
+        };
         let hot = zeroed(slots.saturating_mul(stride).saturating_add(CACHE_LINE - 1))?;
         let cold = zeroed(slots.saturating_mul(cold_stride))?;
         // The allocation is aligned to words only; it never moves, so its alignment is found once.
         let words_in = (hot.as_ptr().addr() / size_of::<AtomicU64>()) % CACHE_LINE;
         let first = (CACHE_LINE - words_in) % CACHE_LINE;
         Ok(Arena { hot, first, stride, cold, cold_stride, slots })
-    }
-
-    fn strides(rules: usize, spacing: Spacing) -> (usize, usize) {
-        match spacing {
-            Spacing::CacheLines => ((HEADER + rules).next_multiple_of(CACHE_LINE), COLD_HEADER + rules),
-            Spacing::Dense => (HEADER + rules, 0),
-        }
     }
 
     pub(crate) fn slots(&self) -> usize {
@@ -72,11 +69,6 @@ impl Arena {
     pub(crate) fn bytes(&self) -> usize {
         (self.hot.len() + self.cold.len()) * size_of::<AtomicU64>()
     }
-}
-
-/// The most rules that any of `levels` has.
-pub(crate) fn most_rules<'a>(levels: impl Iterator<Item = &'a [Rule]>) -> usize {
-    levels.map(<[Rule]>::len).max().unwrap_or(0)
 }
 
 /// `count` words of 0, touched here so that no decision is the first to touch a page.

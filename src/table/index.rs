@@ -15,11 +15,12 @@
 use super::arena::{OutOfMemory, zeroed};
 use crate::{
     line::Backoff,
+    policy::plan::GROUP,
     sync::{AtomicU64, Ordering},
 };
 
 /// Slots in a group; few in a model, whose size grows with them.
-pub(crate) const WAYS: usize = if cfg!(tollgate_loom) { 4 } else { 16 };
+pub(crate) const WAYS: usize = if cfg!(tollgate_loom) { 4 } else { GROUP };
 /// Tags in a word.
 const LANES: usize = 4;
 const WORDS: usize = WAYS / LANES;

@@ -19,7 +19,7 @@ mod index;
 #[cfg(all(test, tollgate_loom))]
 mod loom_tests;
 
-pub(crate) use arena::{Arena, OutOfMemory, Spacing, most_rules};
+pub(crate) use arena::{Arena, OutOfMemory, Spacing};
 
 use crate::{
     bucket::{self, Moment},
@@ -39,7 +39,7 @@ struct Table {
 
 impl Table {
     /// At least `capacity` slots, in whole groups.
-    fn new(capacity: usize, rules: usize, spacing: Spacing) -> Result<Table, OutOfMemory> {
+    fn new(capacity: usize, rules: (usize, usize), spacing: Spacing) -> Result<Table, OutOfMemory> {
         let groups = capacity.div_ceil(WAYS);
         Ok(Table { index: Index::new(groups)?, arena: Arena::new(groups * WAYS, rules, spacing)? })
     }
@@ -102,13 +102,16 @@ impl Subjects {
         (capacity, parked): (usize, usize),
         places: Places,
     ) -> Result<Subjects, OutOfMemory> {
-        let levels = || plan.tiers.iter().map(|tier| &*tier.level(level).rules);
-        let parkable = plan.tiers.iter().map(|tier| parkable(tier.level(level)).count()).max().unwrap_or(0);
+        let most = |count: fn(&LevelPlan) -> usize| {
+            plan.tiers.iter().map(|tier| count(tier.level(level))).max().unwrap_or(0)
+        };
+        let parkable = most(|level| parkable(level).count());
+        let rules = (most(|level| level.rules.len()), most(LevelPlan::rates));
         Ok(Subjects {
             level,
             places,
-            table: Table::new(capacity, most_rules(levels()), Spacing::CacheLines)?,
-            parked: Table::new(if parkable > 0 { parked } else { 0 }, parkable, Spacing::Dense)?,
+            table: Table::new(capacity, rules, Spacing::CacheLines)?,
+            parked: Table::new(if parkable > 0 { parked } else { 0 }, (parkable, 0), Spacing::Dense)?,
         })
     }
 
@@ -175,7 +178,7 @@ impl Subjects {
             || (seen.tightened_until(moment.now).is_none()
                 && rules.rules.iter().zip(&seen.words).all(|(rule, word)| {
                     bucket::is_idle(rule, *word, moment)
-                        || (self.parked.arena.slots() > 0 && bucket::is_parkable(rule))
+                        || (self.parked.arena.slots() > 0 && rule.limit.outlives_idling())
                 }))
     }
 
@@ -198,7 +201,7 @@ impl Subjects {
         for (rule, word) in rules.rules.iter().zip(&words) {
             if !bucket::is_idle(rule, *word, moment) {
                 idle = false;
-                if !bucket::is_parkable(rule) {
+                if !rule.limit.outlives_idling() {
                     return false;
                 }
             }
@@ -286,6 +289,6 @@ impl Subjects {
 
 /// The indexes of the rules whose words are parked.
 fn parkable(level: &LevelPlan) -> impl Iterator<Item = usize> {
-    let is_parkable = |rule: &Rule| bucket::is_parkable(rule);
-    level.rules.iter().enumerate().filter(move |(_, rule)| is_parkable(rule)).map(|(index, _)| index)
+    let outlives = |(_, rule): &(usize, &Rule)| rule.limit.outlives_idling();
+    level.rules.iter().enumerate().filter(outlives).map(|(index, _)| index)
 }

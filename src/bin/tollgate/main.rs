@@ -97,7 +97,7 @@ struct CampaignArguments {
 #[derive(Args)]
 struct ScaleArguments {
     /// Accounts of the generated campaign's fleets.
-    #[arg(long, default_value_t = 24_000, value_parser = clap::value_parser!(u32).range(3..=10_000_000))]
+    #[arg(long, default_value_t = 24_000, value_parser = clap::value_parser!(u32).range(3..=1_000_000))]
     accounts: u32,
     /// Requests of the generated campaign's fleets; there are as many honest ones.
     #[arg(long, default_value_t = 16_000_000, value_parser = clap::value_parser!(u64).range(100..=10_000_000_000))]

@@ -59,7 +59,7 @@ pub(super) fn row(person: &Person, request: Request, addresses: &Addresses, draw
         // The thick campaign takes several access paths, and everybody strays now and then.
         _ if request.label == Label::Thick => 1 + (session >> 8) as u32 % 3,
         _ if extraction => person.model,
-        _ if (choice >> 10) % 5 == 0 || fleet => (choice >> 16) as u32 % 4,
+        _ if (choice >> 10).is_multiple_of(5) || fleet => (choice >> 16) as u32 % 4,
         _ => person.model,
     };
     let client = match (choice >> 20) % 16 {

@@ -60,7 +60,8 @@ impl Scale {
         Scale {
             slices,
             honest,
-            guests: (honest / 20).max(2),
+            // Some forty requests each, on one day.
+            guests: (honest / 3).max(2),
             probe_accounts,
             thick_accounts,
             hydra_accounts,

@@ -4,7 +4,7 @@ use super::{
     Label, Scale,
     curve::{Curve, SLICE_MS},
     draw::{Draws, Weights},
-    people::{People, Person},
+    people::{BUSINESS, People, Person},
 };
 
 /// The longest session, so that a ring of slices can hold what is still to come.
@@ -94,7 +94,7 @@ impl Stream {
         self
     }
 
-    pub(super) fn from_pool(mut self, accounts: &[u32], size: usize) -> Stream {
+    pub(super) fn by_pool(mut self, accounts: &[u32], size: usize) -> Stream {
         self.actors = Actors::Pool { accounts: accounts.to_vec(), joined: 0, size, active: Vec::new() };
         self
     }
@@ -196,15 +196,12 @@ pub(super) fn streams(scale: &Scale, people: &People, seed: u64) -> Vec<Stream> 
         Some(after) if after < 24 * 60 => 10_000 / (1 + after as u64 / 60),
         _ => 0,
     };
-    // Batch jobs run in the largest organizations' accounts, one in two hundred.
-    let jobs = people.teams.len().div_ceil(200);
-    let jobs: Vec<u32> = people
-        .teams
-        .iter()
-        .copied()
-        .filter(|index| people.all.get(*index as usize).is_some_and(|person| person.since_ms < 0))
-        .take(jobs)
-        .collect();
+    // Batch jobs run under one in two hundred of the organizations' keys, where a contract allows for them.
+    let person = |index: &u32| people.all.get(*index as usize);
+    let settled = |index: &&u32| person(index).is_some_and(|person| person.since_ms < 0);
+    let mut jobs: Vec<u32> = people.teams.iter().filter(settled).copied().collect();
+    jobs.sort_by_key(|index| person(index).is_none_or(|person| person.tier < BUSINESS));
+    jobs.truncate(people.teams.len().div_ceil(200));
     vec![
         Stream::new(
             Label::Legit,
@@ -263,7 +260,7 @@ pub(super) fn streams(scale: &Scale, people: &People, seed: u64) -> Vec<Stream> 
             7,
             (8_000, 90_000),
         )
-        .from_pool(&people.hydra, scale.pool_size()),
+        .by_pool(&people.hydra, scale.pool_size()),
         Stream::new(
             Label::Drawer,
             people.drawer.len() as u64 * 4,

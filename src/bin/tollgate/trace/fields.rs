@@ -21,7 +21,9 @@ pub(super) struct Field<'a> {
 
 impl<'a> Field<'a> {
     fn bytes(self) -> &'a [u8] {
-        self.record.get(self.index).unwrap_or_default()
+        let bytes = self.record.get(self.index).unwrap_or_default();
+        // Of a line that ends as on Windows.
+        if self.index + 1 == self.record.len() { bytes.strip_suffix(b"\r").unwrap_or(bytes) } else { bytes }
     }
 
     pub(super) fn text(self) -> Result<&'a str, String> {

@@ -20,6 +20,7 @@ pub(super) struct Input {
     source: Box<dyn Read + Send>,
     delivered: u64,
     allowed: u64,
+    last: u8,
 }
 
 impl Input {
@@ -30,7 +31,7 @@ impl Input {
         let whole = BufReader::with_capacity(BUFFER, io::Cursor::new(first).chain(source));
         let source: Box<dyn Read + Send> =
             if compressed { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) };
-        Ok(Input { source, delivered: 0, allowed: 0 })
+        Ok(Input { source, delivered: 0, allowed: 0, last: b'\n' })
     }
 
     /// Allows delivery up to `position` (and what the reader takes ahead of it).
@@ -57,7 +58,17 @@ impl Read for Input {
             }
             _ => io::Error::other(error.to_string()),
         })?;
+        if let Some(last) = buffer.get(..count).and_then(<[u8]>::last) {
+            self.last = *last;
+        }
         self.delivered += count as u64;
+        if count == 0 && self.last != b'\n' {
+            // The last line may lack its line break; it gets one, so that every record ends the same way.
+            if let Some(first) = buffer.first_mut() {
+                (*first, self.last) = (b'\n', b'\n');
+                return Ok(1);
+            }
+        }
         Ok(count)
     }
 }

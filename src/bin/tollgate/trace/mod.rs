@@ -73,6 +73,8 @@ impl Trace {
             .has_headers(false)
             .flexible(true)
             .buffer_capacity(READ_AHEAD)
+            // Not "\r\n" too: lines would then be counted one behind.
+            .terminator(csv::Terminator::Any(b'\n'))
             .from_reader(input);
         let mut header = ByteRecord::new();
         allow_record(&mut reader);
@@ -96,12 +98,22 @@ impl Trace {
 
     /// Reads the next record into `self.record` and returns its line; `None` at the end.
     fn advance(&mut self) -> Result<Option<u64>, Failure> {
-        allow_record(&mut self.reader);
-        // Blank lines before a record are skipped, so the record says itself where it began.
-        match self.reader.read_byte_record(&mut self.record) {
-            Ok(true) => Ok(Some(self.record.position().map_or(0, csv::Position::line))),
-            Ok(false) => Ok(None),
-            Err(error) => Err(broken(&self.name, self.reader.position().line(), &error)),
+        loop {
+            allow_record(&mut self.reader);
+            let start = self.reader.position().line();
+            let found = self.reader.read_byte_record(&mut self.record);
+            let end = self.reader.position().line();
+            match found {
+                Ok(true) if self.record.as_slice() == b"\r" => {}
+                // Every record ends with a line break. Counted back from there, so as to pass over blank lines in
+                // front of it.
+                Ok(true) => {
+                    let inside = self.record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
+                    return Ok(Some(end.saturating_sub(1 + inside).max(start)));
+                }
+                Ok(false) => return Ok(None),
+                Err(error) => return Err(broken(&self.name, end, &error)),
+            }
         }
     }
 
