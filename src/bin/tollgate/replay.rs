@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufWriter, IsTerminal, Write},
+    io::{self, BufWriter, IsTerminal, Read, Write},
     path::{Path, PathBuf},
     sync::mpsc,
     thread,
@@ -55,9 +55,9 @@ pub(crate) fn read_policy(path: Option<&Path>) -> Result<Plan, Failure> {
     };
     // Not every file that is named by mistake is small; no policy is larger than this.
     const LARGEST: u64 = 16 << 20;
-    let read = || -> std::io::Result<Vec<u8>> {
+    let read = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        std::io::Read::read_to_end(&mut std::io::Read::take(File::open(path)?, LARGEST + 1), &mut bytes)?;
+        File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     let bytes = read().map_err(|error| Failure::file(path, error))?;
@@ -80,15 +80,19 @@ pub(crate) fn run(
 ) -> Result<(), Failure> {
     let start = Instant::now();
     let plan = read_policy(options.policy.as_deref())?;
-    // A path that cannot be written to is better known now than after the run.
-    let json = options.json.as_deref().map(|path| create(path).map(|file| (path, file))).transpose()?;
+    if let Some(path) = &options.json {
+        // A path that cannot be written to is better known now; an earlier outcome stays until there is a new one.
+        let opened = File::options().create(true).append(true).open(path);
+        opened.map_err(|error| Failure::file(path, error))?;
+    }
     let description = plan.describe();
     let name = source.name();
     let progress = progress(source.expected_rows());
     let baseline = options.baseline.then(|| Baseline::new(&description));
     let driver = Driver::new(plan, name.clone(), options.output_estimate)?;
-    let run = replay(driver, baseline, source, &progress)?;
+    let run = replay(driver, baseline, source, &progress);
     progress.finish_and_clear();
+    let run = run?;
     let outcome = Outcome {
         requests: run.requests,
         simulated_seconds: run.end_ms as f64 / 1000.0,
@@ -96,24 +100,23 @@ pub(crate) fn run(
         policy: run.policy.finish(),
         baseline: run.baseline.map(Score::finish),
     };
-    if let Some((path, mut file)) = json {
-        serde_json::to_writer_pretty(&mut file, &outcome)
-            .map_err(std::io::Error::from)
-            .and_then(|()| writeln!(file))
-            .and_then(|()| file.flush())
-            .map_err(|error| Failure::file(path, error))?;
+    if let Some(path) = &options.json {
+        write_json(path, &outcome).map_err(|error| Failure::file(path, error))?;
     }
     let bounds = bounds(run.limiter.plan(), &description, &run.admitted, run.end_ms);
     report::write(out, &name, &outcome, &bounds).map_err(|error| Failure::output(&error))
 }
 
-fn create(path: &Path) -> Result<BufWriter<File>, Failure> {
-    File::create(path).map(BufWriter::new).map_err(|error| Failure::file(path, error))
+fn write_json(path: &Path, outcome: &Outcome) -> io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    serde_json::to_writer_pretty(&mut file, outcome)?;
+    writeln!(file)?;
+    file.flush()
 }
 
 /// A bar on a terminal, silence elsewhere.
 fn progress(rows: Option<u64>) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
+    if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let (bar, style) = match rows {
@@ -141,33 +144,31 @@ fn replay(
     source: Box<dyn Source + Send>,
     progress: &ProgressBar,
 ) -> Result<Run, Failure> {
-    thread::scope(|scope| {
-        let (to_policy, parcels) = mpsc::sync_channel(DEPTH);
-        let mut others = Vec::new();
-        let baseline = baseline.map(|mut baseline| {
-            let (to_baseline, batches) = mpsc::sync_channel(DEPTH);
-            others.push(to_baseline);
-            scope.spawn(move || {
-                pipeline::consume(&batches, |batch: &Batch| baseline.decide(batch));
-                baseline.finish()
-            })
-        });
-        scope.spawn(move || pipeline::produce(source, &to_policy, &others));
-        let (mut requests, mut end_ms) = (0, 0);
-        // Returning early drops the receiver, which ends the producer, which ends the baseline.
-        for parcel in parcels {
-            let batch = parcel?;
-            driver.decide(&batch)?;
-            requests += batch.rows.len() as u64;
-            end_ms = batch.rows.last().map_or(end_ms, |row| row.at_ms);
-            progress.set_position(requests);
-        }
-        let (policy, admitted, limiter) = driver.finish();
-        let baseline = baseline.map(|thread| thread.join()).transpose();
-        // The baseline has no panic of its own; were there one, a message would still be better than another.
-        let baseline = baseline.map_err(|_| Failure::new("the baseline stopped unexpectedly"))?;
-        Ok(Run { requests, end_ms, policy, admitted, limiter, baseline })
-    })
+    let (to_policy, parcels) = mpsc::sync_channel(DEPTH);
+    let mut others = Vec::new();
+    let baseline = baseline.map(|mut baseline| {
+        let (to_baseline, batches) = mpsc::sync_channel(DEPTH);
+        others.push(to_baseline);
+        thread::spawn(move || {
+            pipeline::consume(&batches, |batch: &Batch| baseline.decide(batch));
+            baseline.finish()
+        })
+    });
+    // Not scoped: after a failure nobody waits for a reader whose input may never come.
+    thread::spawn(move || pipeline::produce(source, &to_policy, &others));
+    let (mut requests, mut end_ms) = (0, 0);
+    for parcel in parcels {
+        let batch = parcel?;
+        driver.decide(&batch)?;
+        requests += batch.rows.len() as u64;
+        end_ms = batch.rows.last().map_or(end_ms, |row| row.at_ms);
+        progress.set_position(requests);
+    }
+    let (policy, admitted, limiter) = driver.finish();
+    let baseline = baseline.map(thread::JoinHandle::join).transpose();
+    // The baseline has no panic of its own; were there one, this would still say which half is missing.
+    let baseline = baseline.map_err(|_| Failure::new("the baseline stopped unexpectedly"))?;
+    Ok(Run { requests, end_ms, policy, admitted, limiter, baseline })
 }
 
 /// What each tier could be admitted at most while the trace lasted, beside what it was admitted.

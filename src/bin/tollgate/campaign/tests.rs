@@ -76,7 +76,8 @@ fn a_seed_decides_everything() {
 fn no_column_gives_a_fleet_away() {
     let rows = rows(SMALL);
     let fleet = |row: &&Row| (Label::Probe as u32..=Label::Hydra as u32).contains(&row.label);
-    let columns: [(&str, fn(&Row) -> u64); 6] = [
+    type Column = fn(&Row) -> u64;
+    let columns: [(&str, Column); 6] = [
         ("tier", |row| u64::from(row.tier)),
         ("model", |row| u64::from(row.model)),
         ("organization", |row| u64::from(row.organization.is_some())),
