@@ -3,6 +3,7 @@
 //!
 //! The counting allocator is this binary's alone. Liveness: it does count (an explanation allocates), and the calls
 //! that are measured do admit and refuse.
+#![cfg(feature = "toml")]
 
 use std::time::Duration;
 

@@ -5,6 +5,7 @@
 //! - under by little: what is on offer is short of exact by under two ticks, after however many charges (the
 //!   liveness half: a limiter that denies everything fails it);
 //! - the wait is exact: the same request is refused one nanosecond earlier and admitted then.
+#![cfg(feature = "toml")]
 
 use proptest::{prelude::*, test_runner::RngSeed};
 use tollgate::{Cost, Identity, Limiter, ManualClock, Meter, Plan, Retry};
@@ -127,10 +128,16 @@ fn starts() -> impl Strategy<Value = u64> {
     prop_oneof![Just(0), of_any_size(59), (0..YEAR).prop_map(|back| END - 1 - back)]
 }
 
+/// What a share of 64 asks for: of the burst, or for the lowest eight so many single tokens.
+fn amount(rate: Rate, share: u8) -> u64 {
+    let of_burst = u128::from(rate.burst) * u128::from(share) / 64;
+    if share < 8 { rate.burst.min(u64::from(share) + 1) } else { (of_burst as u64).max(1) }
+}
+
 /// How long to wait before a request, in eighths of the time that its tokens take, and how much to ask for, in
-/// sixty-fourths of the burst (0: one token).
+/// shares of 64.
 fn requests() -> impl Strategy<Value = Vec<(u8, u8)>> {
-    prop::collection::vec((0..20_u8, 0..=64_u8), 1..120)
+    prop::collection::vec((0..20_u8, prop_oneof![0..=64_u8, 0..8_u8]), 1..120)
 }
 
 /// Nanoseconds in which a rate gives `tokens`, times eighths.
@@ -144,7 +151,7 @@ fn never_over(rate: Rate, start: u64, requests: &[(u8, u8)]) -> Result<(), TestC
     let alone = Alone::new(rate, start);
     let mut log: Vec<(u64, u64)> = Vec::new();
     for (index, (eighths, share)) in requests.iter().enumerate() {
-        let amount = (u128::from(rate.burst) * u128::from(*share) / 64).max(1) as u64;
+        let amount = amount(rate, *share);
         alone.clock.advance_nanos(time_for(rate, amount, *eighths));
         if index % 3 == 0 {
             alone.clock.advance_nanos(1);
@@ -208,7 +215,7 @@ proptest! {
         prop_assert!(alone.takes(rate.burst), "a fresh bucket is full");
         let (start, mut sum) = (alone.now(), u128::from(rate.burst));
         for (eighths, share) in requests {
-            let amount = (u128::from(rate.burst) * u128::from(share) / 64).max(1) as u64;
+            let amount = amount(rate, share);
             // Never until the bucket is full: what spills over is rightly lost.
             let full = sum * u128::from(rate.period) / u128::from(rate.tokens);
             let passed = u128::from(alone.now() - start);
@@ -235,7 +242,7 @@ proptest! {
     fn the_wait_is_exact(rate in rates(), start in starts(), requests in requests()) {
         let alone = Alone::new(rate, start);
         for (eighths, share) in requests {
-            let amount = (u128::from(rate.burst) * u128::from(share) / 64).max(1) as u64;
+            let amount = amount(rate, share);
             alone.clock.advance_nanos(time_for(rate, amount, eighths / 4));
             let cost = Cost::of(alone.meter, amount);
             let Err(denial) = alone.limiter.check(&alone.who, &cost) else { continue };
@@ -266,4 +273,24 @@ fn what_exceeds_the_burst_is_never_admitted() {
         assert_eq!(denial.left(), rate.burst);
     }
     assert!(alone.takes(rate.burst));
+}
+
+/// A burst so large that a tick is 2^-5 token, at a rate that gives a tick every eleven days: what is admitted
+/// between two steps of the supply must not count the step as supplied in between.
+#[test]
+fn a_coarse_tick_supplies_nothing_early() {
+    let rate = Rate { tokens: 1, period: YEAR, burst: 1 << 56 };
+    assert_eq!(rate.ticks(), 1 << 5);
+    let tick = YEAR / 32;
+    for start in [0, 1, tick / 2, tick - 1, tick, tick + 1, 33 * tick - 1] {
+        let alone = Alone::new(rate, start);
+        assert!(alone.takes(rate.burst));
+        let denial = alone.limiter.check(&alone.who, &Cost::of(alone.meter, 1)).expect_err("empty");
+        let wait = denial.retry_after().expect("a matter of time");
+        alone.clock.advance(wait);
+        assert!(alone.takes(1));
+        let wait = u64::try_from(wait.as_nanos()).expect("within limiter time");
+        let sum = u128::from(rate.burst) + 1;
+        assert!(rate.allows(sum, wait + 1), "a token after {wait} ns of {YEAR}, from {start}");
+    }
 }

@@ -8,6 +8,7 @@
 //! - over the whole run no rate rule is over in any interval, told without the model;
 //! - liveness: admissions, refusals, settlements, clipped refunds, cut overages and late decisions all happen in
 //!   numbers, and what the model leaves open is rare.
+#![cfg(feature = "toml")]
 
 mod model;
 

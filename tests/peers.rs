@@ -1,6 +1,7 @@
 //! Mistakes that other limiters make or made, each as a test of ours with their numbers.
 //!
 //! Each test's header tells the mechanism. None runs the peer: the point is that ours does not do it.
+#![cfg(feature = "toml")]
 
 use std::time::Duration;
 

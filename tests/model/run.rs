@@ -302,7 +302,7 @@ impl<'l> Run<'l> {
                 Settling::Equal => *amount,
                 Settling::Half => *amount / 2,
                 Settling::Nothing => 0,
-                Settling::More(more) if *amount > 0 => *amount + u64::from(more),
+                Settling::More(more) if *amount > 0 => amount.saturating_add(more.into()),
                 Settling::More(_) => 0,
                 Settling::Actual(amounts) => u64::from(amounts[index]),
             };
@@ -377,17 +377,13 @@ impl<'l> Run<'l> {
         }
         self.log.sort_by_key(|admission| admission.at);
         for (index, tier) in self.policy.tiers.iter().enumerate() {
-            let levels: [(_, fn(&Caller) -> Option<u32>); 3] = [
-                (&tier.account, |caller| Some(caller.account)),
-                (&tier.organization, |caller| caller.organization),
-                (&tier.total, |_| Some(0)),
-            ];
-            for (rules, key) in levels {
+            for (level, rules) in [&tier.account, &tier.organization, &tier.total].into_iter().enumerate() {
                 for rule in rules {
                     let Limit::Rate(rate) = &rule.limit else { continue };
                     let mut admissions: BTreeMap<u32, Vec<(u64, u64)>> = BTreeMap::new();
                     for admission in self.log.iter().filter(|admission| admission.caller.tier == index) {
-                        if let Some(key) = key(&admission.caller) {
+                        let Caller { account, organization, .. } = admission.caller;
+                        if let Some(key) = [Some(account), organization, Some(0)][level] {
                             let entry = (admission.at, admission.amounts[rule.meter]);
                             admissions.entry(key).or_default().push(entry);
                         }
@@ -400,18 +396,16 @@ impl<'l> Run<'l> {
     }
 }
 
-/// In every interval, at most burst + rate x length, lengths counted in begun nanoseconds.
+/// In every interval, at most burst + rate x length, a length counted in begun nanoseconds, or in begun ticks where
+/// the burst makes those longer (`arithmetic.rs` asks for nanoseconds there too).
 fn check_intervals(rate: &Rate, admissions: &[(u64, u64)]) {
+    let begun = rate.grains_per_nano().max(rate.tick());
     for (first, &(start, _)) in admissions.iter().enumerate() {
-        let mut sum = 0u128;
+        let mut sum = 0;
         for &(end, amount) in &admissions[first..] {
-            sum += u128::from(amount);
-            let most = u128::from(rate.burst) * u128::from(rate.period)
-                + u128::from(rate.tokens) * u128::from(end - start + 1);
-            assert!(
-                sum * u128::from(rate.period) <= most,
-                "{sum} admitted from {start} to {end} under {rate:?}: {admissions:?}"
-            );
+            sum += rate.grains(amount);
+            let most = rate.grains(rate.burst) + i128::from(end - start) * rate.grains_per_nano() + begun;
+            assert!(sum <= most, "{sum} of {most} from {start} to {end} under {rate:?}: {admissions:?}");
         }
     }
 }
