@@ -52,7 +52,8 @@ impl Ours {
         let one = Cost::of(meter("requests"), 1);
         let three = one.and(meter("input_tokens"), 1).and(meter("output_tokens"), 1);
         let organization = limiter.organization("org_4c1d88f0a2");
-        let caller = limiter.identity(tier(&limiter, "hot"), "acct_f378b692784f").in_organization(organization);
+        let caller =
+            limiter.identity(tier(&limiter, "hot"), "acct_f378b692784f").in_organization(organization);
         Ours { limiter, caller, one, three }
     }
 }

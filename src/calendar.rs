@@ -151,6 +151,18 @@ impl Calendar {
         Ok(Calendar { period, zone: zone.to_owned(), segments: segments.into_boxed_slice(), index })
     }
 
+    /// Unix time of the first nanosecond of window `number`, or of the first window after it that there is.
+    pub(crate) fn start_of(&self, number: u32) -> i64 {
+        let after = self.segments.partition_point(|segment| segment.first <= number);
+        let next = self.segments.get(after);
+        let Some(segment) = after.checked_sub(1).and_then(|at| self.segments.get(at)) else {
+            return next.map_or(i64::MIN, |next| next.start);
+        };
+        let into = u64::from(number - segment.first).saturating_mul(segment.length);
+        let start = segment.start.saturating_add_unsigned(into);
+        next.map_or(start, |next| start.min(next.start))
+    }
+
     /// The window that `unix` (nanoseconds) belongs to: `unix` is before its end, and not before its start
     /// but for times ahead of the first window, which belong to that one. Time beyond the table belongs to
     /// the last window.

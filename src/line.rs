@@ -146,6 +146,15 @@ pub(crate) struct Line<'a> {
     cold: &'a [AtomicU64],
 }
 
+/// The control word that a line was read under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Version(u64);
+
+impl Version {
+    /// None that a line can be at: one with the guard bit.
+    pub(crate) const NONE: Version = Version(GUARD);
+}
+
 /// A consistent copy of a line.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
@@ -219,25 +228,49 @@ impl<'a> Line<'a> {
     /// A consistent copy of the line with its first `rules` words.
     #[inline]
     pub(crate) fn snapshot(&self, rules: usize) -> Snapshot {
+        self.read(|line| line.copy(rules)).1
+    }
+
+    /// Runs `read` until no writer came between; answers the control word that it was read under, too.
+    #[inline]
+    pub(crate) fn read<T>(&self, mut read: impl FnMut(&Line<'a>) -> T) -> (Version, T) {
         let mut backoff = Backoff::new();
-        // Every line of an arena has a control word; what has none is copied as it is.
-        let Some(control) = self.hot.first() else { return self.copy(rules) };
+        // Every line of an arena has a control word; what has none is read as it is.
+        let Some(control) = self.hot.first() else { return (Version::NONE, read(self)) };
         loop {
             // Pairs with the store in `Guard::drop`.
             let before = control.load(Ordering::Acquire);
             if before & GUARD == 0 {
-                let copy = self.copy(rules);
-                // Pairs with the fence in `try_lock`.
+                let value = read(self);
+                // Pairs with the fence in `lock_at`.
                 fence(Ordering::Acquire);
                 #[cfg(not(tollgate_mutant = "reader_without_second_look"))]
                 if control.load(Ordering::Relaxed) != before {
                     backoff.wait();
                     continue;
                 }
-                return copy;
+                return (Version(before), value);
             }
             backoff.wait();
         }
+    }
+
+    /// Whose line it is, and under which tier's rules; within [`read`](Line::read).
+    #[inline]
+    pub(crate) fn meta(&self) -> Meta {
+        Meta(load(self.hot, META))
+    }
+
+    /// The word of a rule, within [`read`](Line::read).
+    #[inline]
+    pub(crate) fn word(&self, rule: usize) -> u64 {
+        load(self.hot, HEADER + rule)
+    }
+
+    /// The factor in force at `now`, within [`read`](Line::read).
+    #[inline]
+    pub(crate) fn factor(&self, now: u64) -> Factor {
+        factor_at(load(self.hot, FACTOR), now)
     }
 
     #[inline]
@@ -269,8 +302,13 @@ impl<'a> Line<'a> {
     /// Takes the guard if nobody has it.
     #[inline]
     pub(crate) fn try_lock(&self) -> Option<Guard<'a>> {
-        let control = self.hot.first()?;
-        let before = control.load(Ordering::Relaxed);
+        self.lock_at(Version(self.hot.first()?.load(Ordering::Relaxed)))
+    }
+
+    /// Takes the guard if nobody has written, or is writing, since `version` was read.
+    #[inline]
+    pub(crate) fn lock_at(&self, version: Version) -> Option<Guard<'a>> {
+        let (control, Version(before)) = (self.hot.first()?, version);
         if before & GUARD != 0 {
             return None;
         }
@@ -278,7 +316,7 @@ impl<'a> Line<'a> {
         control.compare_exchange(before, before | GUARD, Ordering::Acquire, Ordering::Relaxed).ok()?;
         #[cfg(tollgate_mutant = "guard_without_exchange")]
         control.store(before | GUARD, Ordering::Relaxed);
-        // Before any word is written: pairs with the fence in `snapshot`.
+        // Before any word is written: pairs with the fence in `read`.
         fence(Ordering::Release);
         Some(Guard { line: *self, control: before, written: false })
     }
@@ -299,7 +337,7 @@ impl Guard<'_> {
     }
 
     pub(crate) fn meta(&self) -> Meta {
-        Meta(load(self.line.hot, META))
+        self.line.meta()
     }
 
     /// The key of the line's subject.
@@ -319,7 +357,7 @@ impl Guard<'_> {
 
     #[inline]
     pub(crate) fn factor(&self, now: u64) -> Factor {
-        factor_at(load(self.line.hot, FACTOR), now)
+        self.line.factor(now)
     }
 
     /// Multiplies the subject's costs by `factor` until `expiry`.
@@ -336,7 +374,7 @@ impl Guard<'_> {
 
     #[inline]
     pub(crate) fn word(&self, rule: usize) -> u64 {
-        load(self.line.hot, HEADER + rule)
+        self.line.word(rule)
     }
 
     pub(crate) fn words(&self, rules: usize) -> [u64; MAX_RULES] {
@@ -420,7 +458,7 @@ impl Drop for Guard<'_> {
         let version = if self.written { self.control.wrapping_add(VERSION_ONE) } else { self.control };
         let control = (self.control & !VERSION_MASK) | (version & VERSION_MASK);
         if let Some(word) = self.line.hot.first() {
-            // Pairs with the loads in `try_lock` and `snapshot`.
+            // Pairs with the exchange in `lock_at` and the load in `read`.
             word.store(control, Ordering::Release);
         }
     }

@@ -46,12 +46,18 @@ impl Moment<'_> {
         Some((calendar, calendar.window_at(self.unix())))
     }
 
-    /// The same with `now` moved to the start of the next window of any calendar, for a request that is behind.
-    pub(crate) fn in_next_window(mut self) -> Self {
-        let unix = self.unix();
-        let next = self.calendars.iter().map(|calendar| calendar.window_at(unix).end).min();
-        let next = next.map_or(self.now, |end| self.limiter_time(end));
-        self.now = Nanos::new(next.max(self.now.saturating_add(1))).as_u64();
+    /// The same with `now` moved to the start of the window that `word` is in, for a request that is behind it.
+    pub(crate) fn caught_up_with(mut self, rule: &Rule, word: u64) -> Self {
+        let before = self.now;
+        if let Limit::Quota(quota) = &rule.limit
+            && let Some(calendar) = self.calendars.get(usize::from(quota.calendar))
+        {
+            let number = u32::try_from(quota::unpack(quota, word).0).unwrap_or(u32::MAX);
+            let start = self.limiter_time(calendar.start_of(number));
+            self.now = start;
+        }
+        // Later in any case, so that catching up comes to an end.
+        self.now = Nanos::new(self.now.max(before.saturating_add(1))).as_u64();
         self
     }
 }

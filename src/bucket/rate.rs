@@ -2,7 +2,8 @@
 //!
 //! A bucket is one word U: the supply that all its charges up to now have laid claim to. With the supply S(t)
 //! that the rate has given since limiter time 0, the bucket holds burst - (max(U, S) - S) ticks, and is full
-//! when U <= S. A fresh bucket is 0. Charging is `U' = max(U, S) + cost`, exact; nothing is rounded per charge.
+//! when U <= S. A fresh bucket is 0. Charging is `U' = max(U, S) + cost`, exact; nothing is rounded per charge. (Where
+//! ticks are coarse, S is taken with the rate's slack there: see `policy::rate`.)
 //!
 //! Source: the generic cell rate algorithm (ITU-T I.371, annex A), with arrival time replaced by supply.
 
@@ -36,9 +37,9 @@ pub(crate) fn charge(rate: &Rate, word: u64, amount: u64, factor: Factor, now: u
     }
     let price = price(rate, amount, factor);
     let supply = supply(rate, now);
-    let claimed = word.max(supply);
     // Differences rather than sums: neither can overflow.
-    (claimed - supply <= rate.burst_ticks - price.min(rate.burst_ticks)).then(|| claimed + price)
+    (word.saturating_sub(supply) <= rate.burst_ticks - price.min(rate.burst_ticks))
+        .then(|| word.max(supply + rate.slack) + price)
 }
 
 /// Why [`charge`] refused.
@@ -107,7 +108,7 @@ pub(crate) fn refund(
     now: u64,
 ) -> Refunded {
     let wanted = price(rate, reserved, factor).saturating_sub(price(rate, actual.min(reserved), factor));
-    let unserved = mark.saturating_sub(refunded).saturating_sub(supply(rate, now));
+    let unserved = mark.saturating_sub(refunded).saturating_sub(supply(rate, now) + rate.slack);
     let given = wanted.min(unserved).min(word);
     // The total cannot reach 2^64 within limiter time: it is at most what was ever charged.
     Refunded {
@@ -121,7 +122,7 @@ pub(crate) fn refund(
 /// whole tokens, rounded up, that were cut.
 pub(crate) fn overage(rate: &Rate, word: u64, extra: u64, factor: Factor, now: u64) -> (u64, u64) {
     let supply = supply(rate, now);
-    let claimed = word.max(supply);
+    let claimed = word.max(supply + rate.slack);
     let room = (supply + rate.burst_ticks + rate.max_debt_ticks).saturating_sub(claimed);
     // `extra` may be any number; what is beyond 2^62 ticks is beyond any room.
     let most = (1 << 62) >> rate.shift;

@@ -60,7 +60,7 @@ proptest! {
         let charged = rate::charge(&rate, word, amount, Factor::ONE, now);
         prop_assert_eq!(charged.is_some(), fits);
         if let Some(charged) = charged {
-            prop_assert_eq!(charged - word.max(supply), amount << rate.shift);
+            prop_assert_eq!(charged - word.max(supply + rate.slack), amount << rate.shift);
         }
     }
 
@@ -256,6 +256,7 @@ fn extremes() {
     let word = rate::charge(&fastest, top, 1 << 56, Factor::from_sixteenths(256), LATEST).unwrap();
     let (word, cut) = rate::overage(&fastest, word, u64::MAX, Factor::ONE, LATEST);
     assert!(word >= top && cut > 0);
+    assert_eq!(fastest.slack, 0);
     assert_eq!(rate::charge(&fastest, u64::MAX, 1, Factor::ONE, LATEST), None);
     assert_eq!(rate::charge(&fastest, 0, u64::MAX, Factor::ONE, LATEST), None);
     let slowest = Rate::new(1, YEAR, 1, 1, 1).unwrap();

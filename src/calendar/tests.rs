@@ -73,6 +73,7 @@ fn assert_window(calendar: &Calendar, zone: &TimeZone, unix: i64) {
     assert_eq!(expected(period, zone, unix), number, "{}", context());
     assert_eq!(expected(period, zone, window.start), number, "start, {}", context());
     assert_eq!(expected(period, zone, window.end - 1), number, "end, {}", context());
+    assert_eq!(calendar.start_of(window.number), window.start, "start of, {}", context());
     assert!(expected(period, zone, window.end) > number, "next, {}", context());
     let next = calendar.window_at(window.end);
     assert_eq!(next.start, window.end, "{}", context());

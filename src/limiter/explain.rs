@@ -55,40 +55,43 @@ pub(super) fn explain(shared: &Shared, identity: &Identity) -> Explanation {
     let at = now.as_u64();
     loop {
         let mut rules = Vec::new();
-        let Some(mut path) = Path::find(&shared.lines, &shared.plan, identity, Hints::default()) else {
+        let Some(path) = Path::find(&shared.lines, &shared.plan, identity, Hints::default()) else {
             return Explanation { at, rules };
         };
-        path.recall(&shared.lines, &moment);
         let tier = shared.plan.tiers.get(usize::from(path.tier()));
-        let seen = path.inspect(&moment, |bucket::Seen { level, rule, word, factor, tightened_until }| {
-            let (Some(tier), Some(meter)) = (tier, shared.plan.meters.get(rule.meter.index())) else {
-                return;
-            };
-            let (kind, limit) = match &rule.limit {
-                Limit::Rate(rate) => ("rate", Some(rate.burst)),
-                Limit::Quota(quota) => ("quota", Some(quota.limit)),
-                Limit::Budget { limit } => {
-                    ("budget", bucket::left(rule, 0, factor, &moment).and(Some(*limit)))
-                }
-                Limit::InFlight { limit } => ("in_flight", Some(*limit)),
-            };
-            rules.push(RuleState {
-                level,
-                tier: tier.name,
-                meter: meter.name,
-                rule: rule.name,
-                kind,
-                limit,
-                used: bucket::used(rule, word, &moment),
-                left: bucket::left(rule, word, factor, &moment),
-                full_in: match bucket::full_at(rule, word, &moment) {
-                    Wait::OnRelease | Wait::Never => None,
-                    timed => timed.instant().map(|instant| instant.saturating_sub(at)),
-                },
-                factor_sixteenths: factor.sixteenths(),
-                factor_for: tightened_until.map(|(_, until)| until.saturating_sub(at)),
-            });
-        });
+        let seen = path.inspect(
+            &shared.lines,
+            &moment,
+            |bucket::Seen { level, rule, word, factor, tightened_until }| {
+                let (Some(tier), Some(meter)) = (tier, shared.plan.meters.get(rule.meter.index())) else {
+                    return;
+                };
+                let (kind, limit) = match &rule.limit {
+                    Limit::Rate(rate) => ("rate", Some(rate.burst)),
+                    Limit::Quota(quota) => ("quota", Some(quota.limit)),
+                    Limit::Budget { limit } => {
+                        ("budget", bucket::left(rule, 0, factor, &moment).and(Some(*limit)))
+                    }
+                    Limit::InFlight { limit } => ("in_flight", Some(*limit)),
+                };
+                rules.push(RuleState {
+                    level,
+                    tier: tier.name,
+                    meter: meter.name,
+                    rule: rule.name,
+                    kind,
+                    limit,
+                    used: bucket::used(rule, word, &moment),
+                    left: bucket::left(rule, word, factor, &moment),
+                    full_in: match bucket::full_at(rule, word, &moment) {
+                        Wait::OnRelease | Wait::Never => None,
+                        timed => timed.instant().map(|instant| instant.saturating_sub(at)),
+                    },
+                    factor_sixteenths: factor.sixteenths(),
+                    factor_for: tightened_until.map(|(_, until)| until.saturating_sub(at)),
+                });
+            },
+        );
         // A line that changed hands meanwhile is looked up again.
         if seen.is_ok() {
             return Explanation { at, rules };

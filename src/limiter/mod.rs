@@ -214,7 +214,6 @@ impl Limiter {
         let lines = &self.shared.lines;
         let moment = self.shared.moment(self.now());
         if let Some(mut path) = Path::find(lines, &self.shared.plan, identity, Hints::default()) {
-            path.recall(lines, &moment);
             path.settle_in(lines, &moment);
         }
         let account = lines.accounts.find(&identity.account);
@@ -346,7 +345,7 @@ impl Shared {
                     return Ok(Receipt { at: moment.now, overflow: path.overflow() });
                 }
                 Err(Stopped::Refused(denial)) => return Err(denial),
-                Err(Stopped::Behind) => at = Some(Nanos::new(moment.in_next_window().now)),
+                Err(Stopped::Behind(now)) => at = Some(Nanos::new(now)),
                 Err(Stopped::Changed) => hints = Hints::default(),
             }
         }
@@ -361,13 +360,12 @@ impl Shared {
         intent: &mut Intent<'_>,
     ) -> Result<(), Stopped> {
         let mode = if matches!(intent, Intent::Hold(_)) { Mode::Hold } else { Mode::Spend };
-        path.recall(&self.lines, moment);
-        path.look(cost, mode, moment)?;
+        let mut charged = path.look(&self.lines, cost, mode, moment)?;
         if matches!(intent, Intent::Peek) {
             return Ok(());
         }
-        if path.settle_in(&self.lines, moment) {
-            path.look(cost, mode, moment)?;
+        if !path.is_settled() && path.settle_in(&self.lines, moment) {
+            charged = path.look(&self.lines, cost, mode, moment)?;
         }
         #[cfg(test)]
         tests::between_look_and_commit();
@@ -375,6 +373,6 @@ impl Shared {
             Intent::Hold(hold) => Some(&mut **hold),
             Intent::Peek | Intent::Spend => None,
         };
-        path.commit(cost, moment, hold)
+        path.commit(charged, cost, moment, hold)
     }
 }

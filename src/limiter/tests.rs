@@ -111,7 +111,7 @@ fn replaced_between_look_and_commit() {
     let flooding = limiter.clone();
     meanwhile(move || {
         let free = flooding.tier("free").unwrap();
-        for id in 10..76_u64 {
+        for id in 10..112_u64 {
             let _ = flooding.check(&flooding.identity(free, id), &one);
         }
     });
@@ -215,7 +215,7 @@ fn parked_accounts_come_back_with_their_use() {
     let caller = limiter.identity(free, 7_u64);
     limiter.check(&caller, &Cost::of(requests, 10)).unwrap();
     let mut parked = false;
-    for id in 1_000..1_150_u64 {
+    for id in 1_000..1_250_u64 {
         clock.advance_nanos(11_000_000_000);
         let _ = limiter.check(&limiter.identity(free, id), &Cost::of(requests, 1));
         parked |= limiter.shared.lines.accounts.find(&caller.account).is_none();

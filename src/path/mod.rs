@@ -12,10 +12,10 @@ pub(crate) use settle::Hold;
 pub use settle::Settlement;
 
 use crate::{
-    bucket::{self, Mode, Moment, Seen, Step},
+    bucket::{self, Factor, Mode, Moment, Seen, Step},
     decision::{Denial, Level, Refusal},
     id::{Identity, Key, Places},
-    line::{Guard, Line, Meta},
+    line::{Guard, Line, Meta, Version},
     meter::Cost,
     policy::plan::{LevelPlan, Limit, MAX_PATH_RULES, MAX_RULES, Plan, Rule, TierPlan},
     table::{Arena, OutOfMemory, Spacing, Subjects},
@@ -59,8 +59,15 @@ struct Stop<'a> {
 enum Place<'a> {
     /// A line, and whose it must be; nobody's for a tier's own.
     Line { home: Home, line: Line<'a>, key: Option<&'a Key> },
-    /// No line yet; what a line would start with.
-    Absent { key: &'a Key, words: [u64; MAX_RULES] },
+    /// No line yet.
+    Absent { key: &'a Key },
+}
+
+/// What the buckets of a path come to once they are charged: the words to store, and the version of each line that
+/// they were worked out from.
+pub(crate) struct Charged {
+    versions: [Version; LEVELS],
+    words: [u64; MAX_PATH_RULES],
 }
 
 /// The path of one request. A caller without an organization has two stops.
@@ -75,8 +82,8 @@ pub(crate) struct Path<'a> {
 /// What a look or a commit came to, short of being admitted.
 pub(crate) enum Stopped {
     Refused(Denial),
-    /// A bucket's quota window is later than the request's clock.
-    Behind,
+    /// A bucket's quota window is later than the request's clock; at this instant it is not.
+    Behind(u64),
     /// A line has another subject now, or a bucket has changed since the look.
     Changed,
 }
@@ -158,7 +165,7 @@ impl<'a> Path<'a> {
             |level, rules, key: &'a Key, hint: Option<u32>, subjects: &'a Subjects, home: fn(u32) -> Home| {
                 let place = match hint.or_else(|| subjects.find(key)) {
                     Some(slot) => Place::Line { home: home(slot), line: subjects.line(slot), key: Some(key) },
-                    None => Place::Absent { key, words: [0; MAX_RULES] },
+                    None => Place::Absent { key },
                 };
                 Stop { level, rules, place }
             };
@@ -198,26 +205,16 @@ impl<'a> Path<'a> {
         self.tier_index
     }
 
-    /// Finds out what the subjects without a line would start with: what was parked, or else, since they may have
-    /// been charged on their tier's overflow line, what that has used.
-    #[inline]
-    pub(crate) fn recall(&mut self, lines: &Lines, moment: &Moment<'_>) {
-        for stop in self.stops.iter_mut().flatten() {
-            if let Place::Absent { key, words } = &mut stop.place {
-                *words = recalled(lines, self.plan, stop.level, stop.rules, (key, self.tier_index), moment);
-            }
-        }
-    }
-
     /// Every bucket of the path as it is now.
     pub(crate) fn inspect(
         &self,
+        lines: &Lines,
         moment: &Moment<'_>,
         mut visit: impl FnMut(Seen<'a>),
     ) -> Result<(), Stopped> {
         for stop in self.stops.iter().flatten() {
             let (words, factor, tightened_until) = match &stop.place {
-                Place::Absent { words, .. } => (*words, bucket::Factor::ONE, None),
+                Place::Absent { key } => (self.start(lines, stop, key, moment), Factor::ONE, None),
                 Place::Line { line, key, .. } => {
                     let seen = line.snapshot(stop.rules.rules.len());
                     if key.is_some_and(|key| !seen.holds(key)) {
@@ -243,14 +240,51 @@ impl<'a> Path<'a> {
 
     /// Asks every bucket of the path, and writes nothing.
     #[inline]
-    pub(crate) fn look(&self, cost: &Cost, mode: Mode, moment: &Moment<'_>) -> Result<(), Stopped> {
-        let mut behind = false;
+    pub(crate) fn look(
+        &self,
+        lines: &Lines,
+        cost: &Cost,
+        mode: Mode,
+        moment: &Moment<'_>,
+    ) -> Result<Charged, Stopped> {
+        let mut charged = Charged { versions: [Version::NONE; LEVELS], words: [0; MAX_PATH_RULES] };
+        let mut words = &mut charged.words[..];
+        for (stop, version) in self.stops.iter().zip(&mut charged.versions) {
+            let Some(stop) = stop else { continue };
+            let rules = &*stop.rules.rules;
+            // A plan has at most `MAX_PATH_RULES` on a path.
+            let Some((own, others)) = words.split_at_mut_checked(rules.len()) else { break };
+            words = others;
+            let Place::Line { line, key, .. } = &stop.place else {
+                return self.judge(lines, cost, mode, moment);
+            };
+            let (read_at, admitted) = line.read(|line| {
+                key.is_none_or(|key| line.seems(key))
+                    && line.meta().tier() == self.tier_index
+                    && charge(rules, own, cost, mode, moment, line.factor(moment.now), |index| {
+                        line.word(index)
+                    })
+            });
+            if !admitted {
+                return self.judge(lines, cost, mode, moment);
+            }
+            *version = read_at;
+        }
+        Ok(charged)
+    }
+
+    /// Looks again at what is not plainly admitted. Where all admit all the same, the answer leaves every line to be
+    /// stepped under its guard.
+    #[cold]
+    #[inline(never)]
+    fn judge(&self, lines: &Lines, cost: &Cost, mode: Mode, moment: &Moment<'_>) -> Result<Charged, Stopped> {
+        let mut behind = None;
         let mut worst: Option<(Refusal, Level, &Rule)> = None;
-        self.inspect(moment, |Seen { level, rule, word, factor, .. }| {
+        self.inspect(lines, moment, |Seen { level, rule, word, factor, .. }| {
             let amount = cost.amount(rule.meter);
             match bucket::step(rule, word, amount, factor, mode, moment) {
                 Step::Admit(_) => {}
-                Step::Behind => behind = true,
+                Step::Behind => behind = behind.max(Some(moment.caught_up_with(rule, word).now)),
                 Step::Refuse => {
                     let refusal = bucket::refusal(rule, word, amount, factor, moment);
                     if worst.is_none_or(|(other, ..)| refusal.wait.passes_after(other.wait)) {
@@ -259,10 +293,11 @@ impl<'a> Path<'a> {
                 }
             }
         })?;
-        if behind {
-            return Err(Stopped::Behind);
+        match (behind, worst) {
+            (Some(now), _) => Err(Stopped::Behind(now)),
+            (None, Some(worst)) => Err(Stopped::Refused(self.denial(worst, moment))),
+            (None, None) => Ok(Charged { versions: [Version::NONE; LEVELS], words: [0; MAX_PATH_RULES] }),
         }
-        worst.map_or(Ok(()), |worst| Err(Stopped::Refused(self.denial(worst, moment))))
     }
 
     #[cold]
@@ -276,10 +311,10 @@ impl<'a> Path<'a> {
     pub(crate) fn settle_in(&mut self, lines: &'a Lines, moment: &Moment<'_>) -> bool {
         let mut again = false;
         for stop in self.stops.iter_mut().flatten() {
-            let Place::Absent { key, words } = &stop.place else { continue };
+            let Place::Absent { key } = stop.place else { continue };
             let Some(subjects) = lines.subjects(stop.level) else { continue };
-            let key: &'a Key = key;
-            match subjects.insert(self.plan, key, self.tier_index, words, moment) {
+            let words = start(lines, self.plan, stop, (key, self.tier_index), moment);
+            match subjects.insert(self.plan, key, self.tier_index, &words, moment) {
                 Some(slot) => {
                     let home = if stop.level == Level::Account {
                         Home::Account(slot)
@@ -298,46 +333,39 @@ impl<'a> Path<'a> {
         again
     }
 
-    /// Charges every line of the path, or none. With `hold`, notes there what a permit needs to settle.
+    /// Whether every subject of the path has a line.
+    #[inline]
+    pub(crate) fn is_settled(&self) -> bool {
+        self.stops.iter().flatten().all(|stop| matches!(stop.place, Place::Line { .. }))
+    }
+
+    /// Charges every line of the path, or none. A line that nobody wrote to since it was looked at takes the words that
+    /// came of that; any other is stepped again. With `hold`, notes there what a permit needs to settle.
     #[inline]
     pub(crate) fn commit(
         &self,
+        mut charged: Charged,
         cost: &Cost,
         moment: &Moment<'_>,
         mut hold: Option<&mut Hold>,
     ) -> Result<(), Stopped> {
         let mode = if hold.is_some() { Mode::Hold } else { Mode::Spend };
         let mut guards: [Option<Guard<'a>>; LEVELS] = [const { None }; LEVELS];
-        let mut stepped = [0; MAX_PATH_RULES];
-        let mut next = stepped.iter_mut();
-        for (stop, place) in self.stops.iter().zip(&mut guards) {
+        let mut words = &mut charged.words[..];
+        for ((stop, version), place) in self.stops.iter().zip(charged.versions).zip(&mut guards) {
             let Some(stop) = stop else { continue };
-            let Place::Line { line, key, .. } = &stop.place else { return Err(Stopped::Changed) };
-            let guard = place.insert(line.lock());
-            if key.is_some_and(|key| !guard.holds(key)) {
-                return Err(Stopped::Changed);
-            }
-            if guard.meta().tier() != self.tier_index {
-                let words = self.converted(stop, guard.meta(), &guard.words(MAX_RULES), moment);
-                guard.change_tier(self.tier_index, &words, stop.rules.rules.len());
-            }
-            let factor = guard.factor(moment.now);
-            for ((index, rule), word) in stop.rules.rules.iter().enumerate().zip(&mut next) {
-                let amount = cost.amount(rule.meter);
-                *word = match bucket::step(rule, guard.word(index), amount, factor, mode, moment) {
-                    Step::Admit(word) => word,
-                    Step::Behind => return Err(Stopped::Behind),
-                    #[cfg(not(tollgate_mutant = "commit_trusts_the_look"))]
-                    Step::Refuse => return Err(Stopped::Changed),
-                    #[cfg(tollgate_mutant = "commit_trusts_the_look")]
-                    Step::Refuse => guard.word(index),
-                };
-            }
+            let Some((own, others)) = words.split_at_mut_checked(stop.rules.rules.len()) else { break };
+            words = others;
+            let Place::Line { line, .. } = &stop.place else { return Err(Stopped::Changed) };
+            *place = match line.lock_at(version) {
+                Some(guard) => Some(guard),
+                None => Some(self.step_again(stop, own, cost, mode, moment)?),
+            };
         }
-        let mut stepped = stepped.iter();
+        let mut words = charged.words.iter();
         for (stop, guard) in self.stops.iter().zip(&mut guards) {
             let (Some(stop), Some(guard)) = (stop, guard) else { continue };
-            for ((index, _), word) in stop.rules.rules.iter().enumerate().zip(&mut stepped) {
+            for (index, word) in (0..stop.rules.rules.len()).zip(&mut words) {
                 guard.set_word(index, *word);
             }
             if let (Some(hold), Place::Line { home, .. }) = (hold.as_deref_mut(), &stop.place) {
@@ -345,6 +373,42 @@ impl<'a> Path<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Takes the guard of a line that has been written to, and steps its buckets as they are now.
+    #[cold]
+    #[inline(never)]
+    fn step_again(
+        &self,
+        stop: &Stop<'a>,
+        own: &mut [u64],
+        cost: &Cost,
+        mode: Mode,
+        moment: &Moment<'_>,
+    ) -> Result<Guard<'a>, Stopped> {
+        let Place::Line { line, key, .. } = &stop.place else { return Err(Stopped::Changed) };
+        let mut guard = line.lock();
+        if key.is_some_and(|key| !guard.holds(key)) {
+            return Err(Stopped::Changed);
+        }
+        if guard.meta().tier() != self.tier_index {
+            let words = self.converted(stop, guard.meta(), &guard.words(MAX_RULES), moment);
+            guard.change_tier(self.tier_index, &words, stop.rules.rules.len());
+        }
+        let factor = guard.factor(moment.now);
+        let admitted = charge(&stop.rules.rules, own, cost, mode, moment, factor, |index| guard.word(index));
+        // Whoever is behind finds out when it looks again.
+        if admitted || cfg!(tollgate_mutant = "commit_trusts_the_look") {
+            Ok(guard)
+        } else {
+            Err(Stopped::Changed)
+        }
+    }
+
+    /// What a subject without a line would start with.
+    #[cold]
+    fn start(&self, lines: &Lines, stop: &Stop<'_>, key: &Key, moment: &Moment<'_>) -> [u64; MAX_RULES] {
+        start(lines, self.plan, stop, (key, self.tier_index), moment)
     }
 
     /// The words of a subject that comes with another tier than it had, under the rules of the new one.
@@ -363,18 +427,40 @@ impl<'a> Path<'a> {
     }
 }
 
-/// What a newcomer to `level` starts with.
-#[cold]
-fn recalled(
+/// Steps the buckets of one line; whether all admit.
+#[inline]
+fn charge(
+    rules: &[Rule],
+    charged: &mut [u64],
+    cost: &Cost,
+    mode: Mode,
+    moment: &Moment<'_>,
+    factor: Factor,
+    word: impl Fn(usize) -> u64,
+) -> bool {
+    rules.iter().zip(charged).enumerate().all(|(index, (rule, charged))| {
+        match bucket::step(rule, word(index), cost.amount(rule.meter), factor, mode, moment) {
+            Step::Admit(word) => {
+                *charged = word;
+                true
+            }
+            Step::Refuse | Step::Behind => false,
+        }
+    })
+}
+
+/// What a newcomer starts with: what was parked of it, or else, since it may have been charged on its tier's overflow
+/// line, what that has used.
+fn start(
     lines: &Lines,
     plan: &Plan,
-    level: Level,
-    rules: &LevelPlan,
+    stop: &Stop<'_>,
     (key, tier): (&Key, u8),
     moment: &Moment<'_>,
 ) -> [u64; MAX_RULES] {
-    let parked = lines.subjects(level).and_then(|subjects| subjects.parked_words(plan, key, tier, moment));
-    let Place::Line { line, .. } = lines.overflow_stop(level, rules, tier).place else {
+    let Stop { level, rules, .. } = stop;
+    let parked = lines.subjects(*level).and_then(|subjects| subjects.parked_words(plan, key, tier, moment));
+    let Place::Line { line, .. } = lines.overflow_stop(*level, rules, tier).place else {
         return [0; MAX_RULES];
     };
     let overflow = line.snapshot(rules.rules.len());

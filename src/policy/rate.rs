@@ -3,7 +3,9 @@
 //! Tokens are counted in *ticks* of 2^-shift token. The supply at time t, in ticks, is
 //! `(t * multiplier) >> 60` with `multiplier = floor(tokens * 2^(shift + 60) / period)`. The two floors make
 //! it short of the exact `t * tokens * 2^shift / period` by less than two ticks, at any t up to
-//! [`Nanos::MAX`](crate::Nanos::MAX): the shortage is absolute and does not accumulate.
+//! [`Nanos::MAX`](crate::Nanos::MAX): the shortage is absolute and does not accumulate. Where two ticks are supplied
+//! within a nanosecond, that nanosecond covers it. Where ticks are coarser, since a large burst left few bits behind the
+//! point, a charge to a full bucket starts from two ticks above the supply, which is at least what it is in truth.
 
 use std::fmt;
 
@@ -28,6 +30,8 @@ pub(crate) struct Rate {
     /// A tick is 2^-shift token.
     pub(crate) shift: u32,
     pub(crate) multiplier: u64,
+    /// What supply may be short by, in ticks, where that is more than a nanosecond gives; else 0.
+    pub(crate) slack: u64,
     pub(crate) burst_ticks: u64,
     pub(crate) max_debt_ticks: u64,
 }
@@ -69,6 +73,7 @@ impl Rate {
         // tokens * 2^shift <= 8 * period, hence the quotient is at most 2^63; and the product is below
         // 2^(3 + 64 + 60).
         let multiplier = ((u128::from(tokens) << shift) << SUPPLY_BITS) / u128::from(period);
+        let slack = if multiplier >> SUPPLY_BITS < 2 { 2 } else { 0 };
         Ok(Rate {
             tokens,
             period,
@@ -76,6 +81,7 @@ impl Rate {
             max_debt,
             shift,
             multiplier: u64::try_from(multiplier).unwrap_or(u64::MAX),
+            slack,
             burst_ticks: burst << shift,
             max_debt_ticks: max_debt << shift,
         })

@@ -17,13 +17,19 @@ pub(crate) enum Spacing {
 
 #[derive(Debug)]
 pub(crate) struct Arena {
-    hot: Box<[AtomicU64]>,
-    /// Index of the first word that starts a cache line.
-    first: usize,
+    hot: Words,
     stride: usize,
-    cold: Box<[AtomicU64]>,
+    cold: Words,
     cold_stride: usize,
     slots: usize,
+}
+
+/// Words that start at a cache line.
+#[derive(Debug)]
+pub(super) struct Words {
+    words: Box<[AtomicU64]>,
+    /// Index of the first word that starts a cache line.
+    first: usize,
 }
 
 /// The allocator refused this many bytes.
@@ -43,12 +49,9 @@ impl Arena {
             Spacing::CacheLines => ((HEADER + rules).next_multiple_of(CACHE_LINE), rates),
             Spacing::Dense => (HEADER + rules, 0),
         };
-        let hot = zeroed(slots.saturating_mul(stride).saturating_add(CACHE_LINE - 1))?;
-        let cold = zeroed(slots.saturating_mul(cold_stride))?;
-        // The allocation is aligned to words only; it never moves, so its alignment is found once.
-        let words_in = (hot.as_ptr().addr() / size_of::<AtomicU64>()) % CACHE_LINE;
-        let first = (CACHE_LINE - words_in) % CACHE_LINE;
-        Ok(Arena { hot, first, stride, cold, cold_stride, slots })
+        let hot = Words::new(slots.saturating_mul(stride))?;
+        let cold = Words::new(slots.saturating_mul(cold_stride))?;
+        Ok(Arena { hot, stride, cold, cold_stride, slots })
     }
 
     pub(crate) fn slots(&self) -> usize {
@@ -57,25 +60,42 @@ impl Arena {
 
     #[inline]
     pub(crate) fn line(&self, slot: u32) -> Line<'_> {
-        let (hot, cold) = (self.first + slot as usize * self.stride, slot as usize * self.cold_stride);
+        let slot = slot as usize;
         // Slots come from this arena's own index or from a permit on it, and are in range; an empty line reads
         // as one that nobody holds.
         Line::new(
-            self.hot.get(hot..hot + self.stride).unwrap_or(&[]),
-            self.cold.get(cold..cold + self.cold_stride).unwrap_or(&[]),
+            self.hot.slice(slot * self.stride, self.stride),
+            self.cold.slice(slot * self.cold_stride, self.cold_stride),
         )
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        (self.hot.len() + self.cold.len()) * size_of::<AtomicU64>()
+        self.hot.bytes() + self.cold.bytes()
     }
 }
 
-/// `count` words of 0, touched here so that no decision is the first to touch a page.
-pub(crate) fn zeroed(count: usize) -> Result<Box<[AtomicU64]>, OutOfMemory> {
-    let mut words = Vec::new();
-    let bytes = count.saturating_mul(size_of::<AtomicU64>());
-    words.try_reserve_exact(count).map_err(|_| OutOfMemory { bytes })?;
-    words.extend((0..count).map(|_| AtomicU64::new(0)));
-    Ok(words.into_boxed_slice())
+impl Words {
+    /// `count` words of 0, touched here so that no decision is the first to touch a page.
+    pub(super) fn new(count: usize) -> Result<Words, OutOfMemory> {
+        let count = count.saturating_add(CACHE_LINE - 1);
+        let mut words = Vec::new();
+        let bytes = count.saturating_mul(size_of::<AtomicU64>());
+        words.try_reserve_exact(count).map_err(|_| OutOfMemory { bytes })?;
+        words.extend((0..count).map(|_| AtomicU64::new(0)));
+        let words = words.into_boxed_slice();
+        // An allocation is aligned to words only; it never moves, so its alignment is found once.
+        let into = (words.as_ptr().addr() / size_of::<AtomicU64>()) % CACHE_LINE;
+        Ok(Words { words, first: (CACHE_LINE - into) % CACHE_LINE })
+    }
+
+    /// Words from `start` on; none if they are not all there.
+    #[inline]
+    pub(super) fn slice(&self, start: usize, count: usize) -> &[AtomicU64] {
+        let start = self.first + start;
+        self.words.get(start..start + count).unwrap_or(&[])
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.words.len() * size_of::<AtomicU64>()
+    }
 }

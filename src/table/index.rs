@@ -1,8 +1,10 @@
-//! Which slot holds a key: a dense array of 16-bit tags, sixteen to a group.
+//! Which slot holds a key: a dense array of 16-bit tags, a cache line of 32 to a group.
 //!
-//! A key may sit in any of the 32 slots of its two groups, chosen by its hash. A look-up compares tags, eight words
-//! in one or two cache lines that are usually at hand (two bytes a slot), and touches a line only where the tag
-//! matches: a cold account costs about one cache miss. One in 2,000 look-ups touches a line in vain.
+//! A key may sit in any slot of its two groups, chosen by its hash; it is put in the emptier. A look-up compares tags,
+//! two cache lines that are usually at hand (two bytes a slot), and touches a line only where the tag matches: a cold
+//! account costs about one cache miss. One look-up in 1,000 touches a line in vain.
+//!
+//! Source: two choices balance the groups (Y. Azar, A. Broder, A. Karlin, E. Upfal, *Balanced Allocations*, 1999).
 //!
 //! Invariant: a key is inserted only under the guard of its first group, so that it is never in two slots.
 //!
@@ -12,7 +14,7 @@
 //! whoever follows it makes sure of the key on the line itself. The group guard is taken `Acquire` and let go
 //! `Release`, so that the next inserter sees the tags of the last.
 
-use super::arena::{OutOfMemory, zeroed};
+use super::arena::{OutOfMemory, Words};
 use crate::{
     line::Backoff,
     policy::plan::GROUP,
@@ -38,49 +40,63 @@ const GUARD: u64 = 1;
 
 #[derive(Debug)]
 pub(crate) struct Index {
-    tags: Box<[AtomicU64]>,
-    guards: Box<[AtomicU64]>,
+    tags: Words,
+    guards: Words,
+    groups: usize,
 }
 
 impl Index {
     pub(crate) fn new(groups: usize) -> Result<Index, OutOfMemory> {
-        Ok(Index { tags: zeroed(groups * WORDS)?, guards: zeroed(groups)? })
+        Ok(Index { tags: Words::new(groups * WORDS)?, guards: Words::new(groups)?, groups })
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        (self.tags.len() + self.guards.len()) * size_of::<AtomicU64>()
+        self.tags.bytes() + self.guards.bytes()
     }
 
     /// The two groups of a key; the same one twice in an index of one.
     #[inline]
     pub(crate) fn groups(&self, hash: u64) -> [usize; 2] {
-        let count = self.guards.len();
+        let count = self.groups;
         let first = scale(hash, count);
         let second = scale(hash.wrapping_mul(SECOND), count);
         if first != second { [first, second] } else { [first, if first + 1 < count { first + 1 } else { 0 }] }
     }
 
-    /// The slots whose tag is that of `hash`, in its two groups.
+    /// The first slot in the two groups of `hash` whose tag is that of `hash` and that `is_it` agrees to.
     #[inline]
-    pub(crate) fn candidates(&self, hash: u64) -> impl Iterator<Item = u32> {
+    pub(crate) fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
         let wanted = LOW * tag(hash);
-        self.groups(hash).into_iter().flat_map(move |group| {
-            (group * WORDS..(group + 1) * WORDS).flat_map(move |word| lanes(self.tags(word) ^ wanted, word))
+        self.groups(hash).into_iter().find_map(|group| {
+            self.tags(group).iter().zip(group * WORDS..).find_map(|(tags, word)| {
+                lanes(tags.load(Ordering::Acquire) ^ wanted, word).find(|slot| is_it(*slot))
+            })
         })
     }
 
-    /// The slots of the two groups that hold nobody, then the others.
+    /// The slots of the two groups of `hash` that hold nobody, those of the emptier group first; then the others.
     pub(crate) fn slots(&self, hash: u64) -> impl Iterator<Item = u32> {
-        let groups = self.groups(hash);
-        let words = move || groups.into_iter().flat_map(|group| group * WORDS..(group + 1) * WORDS);
-        let free = words().flat_map(move |word| lanes(self.tags(word), word));
-        let taken = words().flat_map(|word| (0..LANES).map(move |lane| slot(word, lane)));
+        let [first, second] = self.groups(hash);
+        let groups = if self.free(second).count() > self.free(first).count() {
+            [second, first]
+        } else {
+            [first, second]
+        };
+        let free = groups.into_iter().flat_map(|group| self.free(group));
+        let taken =
+            groups.into_iter().flat_map(|group| group * WAYS..(group + 1) * WAYS).map(|slot| slot as u32);
         free.chain(taken)
     }
 
-    fn tags(&self, word: usize) -> u64 {
-        // Groups are in range by construction; out of range no tag would match.
-        self.tags.get(word).map_or(0, |tags| tags.load(Ordering::Acquire))
+    /// The slots of a group that hold nobody.
+    fn free(&self, group: usize) -> impl Iterator<Item = u32> {
+        let words = self.tags(group).iter().zip(group * WORDS..);
+        words.flat_map(|(tags, word)| lanes(tags.load(Ordering::Acquire), word))
+    }
+
+    #[inline]
+    fn tags(&self, group: usize) -> &[AtomicU64] {
+        self.tags.slice(group * WORDS, WORDS)
     }
 
     /// Marks `slot` as holding a key of `hash`. The caller has the guard of the slot's line.
@@ -96,7 +112,7 @@ impl Index {
     fn write(&self, slot: u32, tag: u64) {
         let slot = slot as usize;
         let shift = (slot % LANES) * LANE_BITS;
-        if let Some(word) = self.tags.get(slot / LANES) {
+        if let [word] = self.tags.slice(slot / LANES, 1) {
             // The other lanes belong to other slots, which others may write now. Always `Some`: nothing to report.
             let _ = word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |tags| {
                 Some(tags & !(LANE_MASK << shift) | tag << shift)
@@ -106,7 +122,7 @@ impl Index {
 
     /// How many slots hold somebody.
     pub(crate) fn occupied(&self) -> usize {
-        (0..self.tags.len()).map(|word| LANES - lanes(self.tags(word), word).count()).sum()
+        (0..self.groups).map(|group| WAYS - self.free(group).count()).sum()
     }
 
     /// The right to insert keys whose first group is `hash`'s.
@@ -115,7 +131,7 @@ impl Index {
         let mut backoff = Backoff::new();
         loop {
             // In range by construction; an index without groups inserts nothing.
-            let Some(guard) = self.guards.get(first) else { return GroupGuard(None) };
+            let [guard] = self.guards.slice(first, 1) else { return GroupGuard(None) };
             if guard.compare_exchange(0, GUARD, Ordering::Acquire, Ordering::Relaxed).is_ok() {
                 return GroupGuard(Some(guard));
             }

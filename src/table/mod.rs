@@ -7,10 +7,10 @@
 //! - *Idle*: every bucket decides like a fresh one, no factor is in force, no permit is open.
 //! - *Parked*: idle but for quotas and budgets. Those words go to a second, denser table, from which they are
 //!   fetched when the subject comes back.
-//! - When all 32 slots of a newcomer's two groups hold subjects that owe something, and none can be parked, there
+//! - When all 64 slots of a newcomer's two groups hold subjects that owe something, and none can be parked, there
 //!   is no place: the caller falls back to the tier's overflow line.
 //!
-//! Insertion looks at 32 lines at most, twice that where it parks. Guards are taken in this order, so that there
+//! Insertion looks at 64 lines at most, twice that where it parks. Guards are taken in this order, so that there
 //! is no deadlock: group of the table, line of the table, group of the parked, line of the parked. Of those, an
 //! insertion waits only for groups and for the parked line of its own key; a line that is busy is passed over.
 
@@ -26,7 +26,7 @@ use crate::{
     decision::Level,
     id::{Key, Places},
     line::{Guard, Line, Snapshot},
-    policy::plan::{LevelPlan, MAX_RULES, Plan, Rule},
+    policy::plan::{LevelPlan, MAX_RULES, Plan, Rule, groups_for},
 };
 use index::{Index, WAYS};
 
@@ -40,7 +40,7 @@ struct Table {
 impl Table {
     /// At least `capacity` slots, in whole groups.
     fn new(capacity: usize, rules: (usize, usize), spacing: Spacing) -> Result<Table, OutOfMemory> {
-        let groups = capacity.div_ceil(WAYS);
+        let groups = groups_for(capacity);
         Ok(Table { index: Index::new(groups)?, arena: Arena::new(groups * WAYS, rules, spacing)? })
     }
 
@@ -49,7 +49,7 @@ impl Table {
         if self.arena.slots() == 0 {
             return None;
         }
-        self.index.candidates(key.hash).find(|slot| self.arena.line(*slot).seems(key))
+        self.index.find(key.hash, |slot| self.arena.line(slot).seems(key))
     }
 
     /// A slot for `key`, with the guard of its line: the first that `vacate` agrees to.

@@ -114,6 +114,12 @@ impl Rate {
         i128::from(self.tokens) * self.ticks_per_token()
     }
 
+    /// Where a charge to a full bucket may start from: above nothing by two ticks at most, if a nanosecond gives less.
+    pub fn slack(&self) -> Span {
+        let coarse = self.grains_per_nano() < 2 * self.tick();
+        Span { low: 0, high: if coarse { 2 * self.tick() } else { 0 } }
+    }
+
     /// What the limiter may supply from one instant to another, in grains; negative if `to` is earlier.
     pub fn supply(&self, from: u64, to: u64) -> Span {
         if to < from {
@@ -287,10 +293,10 @@ fn owed(rate: &Rate, backlogs: &[Backlog], now: u64) -> Span {
 }
 
 impl RateBucket {
-    /// The admissions so far, with one more of `amount` at `now`.
-    fn with(&self, grains: Span, now: u64) -> Vec<Backlog> {
+    /// The admissions so far, with one more of `amount` at `now`; `from` is what a full bucket then starts from.
+    fn with(&self, grains: Span, from: Span, now: u64) -> Vec<Backlog> {
         let mut backlogs = self.backlogs.clone();
-        backlogs.push(Backlog { since: now, charged: Span::ZERO });
+        backlogs.push(Backlog { since: now, charged: from });
         for backlog in &mut backlogs {
             backlog.charged = backlog.charged.plus(grains);
         }
@@ -304,7 +310,7 @@ impl RateBucket {
         if amount > self.rate.burst {
             return (Answer::Refuse, Wait::Never);
         }
-        let after = self.with(Span::exactly(self.rate.grains(amount)), now);
+        let after = self.with(Span::exactly(self.rate.grains(amount)), Span::ZERO, now);
         let burst = self.rate.grains(self.rate.burst);
         let owed = owed(&self.rate, &after, now);
         let wait = after.iter().map(|backlog| self.wait(backlog, now)).fold(Span::exactly(1), Span::max);
@@ -332,7 +338,7 @@ impl RateBucket {
 
     fn charge(&mut self, amount: u64, now: u64) -> Charge {
         if amount > 0 {
-            self.backlogs = self.with(Span::exactly(self.rate.grains(amount)), now);
+            self.backlogs = self.with(Span::exactly(self.rate.grains(amount)), self.rate.slack(), now);
             self.forget_paid(now);
         }
         Charge::Rate { word: self.backlogs.clone(), refunds_before: self.refunds.len() }
@@ -373,7 +379,7 @@ impl RateBucket {
         let room = Span::exactly(most * self.rate.token()).minus(owed).max(Span::ZERO);
         let wanted = i128::from(amount).min(most + 1) * self.rate.token();
         let charged = Span::exactly(wanted).min(room);
-        self.backlogs = self.with(charged, now);
+        self.backlogs = self.with(charged, self.rate.slack(), now);
         let (least, most) = self.tokens(Span::exactly(wanted).minus(charged));
         let beyond = u128::from(amount) - (wanted / self.rate.token()).unsigned_abs();
         Settled { cut: (least + beyond, most + beyond), ..Settled::default() }
