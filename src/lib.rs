@@ -1,4 +1,19 @@
-//! Hierarchical rate limits, quotas and budgets for APIs with paying tiers.
+#![doc = include_str!("../README.md")]
+//!
+//! # Map
+//!
+//! A module names only modules above it; `tests/layers.rs` sees to that.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `sync` `time` `meter` `id` `decision` | words: the one door to atomics, instants and clocks, meters and costs, identities, receipt and denial |
+//! | `calendar` | zones to window numbers |
+//! | `policy` | what an operator writes, every check, and the plan that the request path reads |
+//! | `bucket` | the pure step of each kind of rule |
+//! | `line` | the buckets of one subject under one control word |
+//! | `table` | all subjects of a level in fixed memory |
+//! | `path` | the lines of one request: find, look, commit |
+//! | `limiter` | the front |
 #![forbid(unsafe_code)]
 
 mod sync;

@@ -361,7 +361,10 @@ impl Guard<'_> {
     }
 
     /// Multiplies the subject's costs by `factor` until `expiry`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tightening sets it; until then tests alone"))]
+    #[cfg_attr(
+        not(all(test, feature = "toml")),
+        expect(dead_code, reason = "tightening sets it; until then tests alone")
+    )]
     pub(crate) fn set_factor(&mut self, factor: Factor, expiry: u64) {
         let expiry = expiry.div_ceil(1 << EXPIRY_SHIFT).min(EXPIRY_MASK);
         self.set(FACTOR, u64::from(factor.sixteenths()) << FACTOR_SHIFT | expiry);

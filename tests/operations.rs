@@ -15,12 +15,10 @@ mod model;
 use std::cell::RefCell;
 
 use model::{
-    Operation, Outcome, PolicyModel, Settling, TierModel,
-    bucket::Limit,
-    calendar::Period,
+    Operation, Outcome, PolicyModel, Settling,
     operation::MOST_NANOS,
-    policy::{quota, rate, rules},
     run,
+    samples::{everything, narrow, rates_only},
 };
 use proptest::{
     prelude::*,
@@ -28,102 +26,6 @@ use proptest::{
 };
 
 const SECOND: u64 = 1_000_000_000;
-/// 2026-02-27T23:59:30Z: half a minute before a day, two days before a month.
-const ORIGIN: i64 = 1_772_236_770_000_000_000;
-
-/// All four kinds at all three levels, several rules to a meter.
-fn everything() -> PolicyModel {
-    PolicyModel {
-        meters: vec!["requests", "input_tokens", "output_tokens"],
-        origin_unix: ORIGIN,
-        largest_factor: 16,
-        tiers: vec![
-            TierModel {
-                name: "unverified",
-                account: rules(&[
-                    (0, rate(10, 60 * SECOND, 5, 2)),
-                    (0, quota(30, Period::Day)),
-                    (0, Limit::InFlight { limit: 3 }),
-                    (1, rate(1_000, 60 * SECOND, 300, 100)),
-                    (2, Limit::Budget { limit: 5_000 }),
-                ]),
-                organization: rules(&[
-                    (0, rate(7, 2 * SECOND + 1, 9, 0)),
-                    (0, quota(12, Period::Minute)),
-                    (1, Limit::Budget { limit: 100_000 }),
-                    (2, Limit::InFlight { limit: 600 }),
-                ]),
-                total: rules(&[
-                    (0, rate(3, SECOND, 20, 20)),
-                    (0, Limit::Budget { limit: 2_000 }),
-                    (1, quota(20_000, Period::Hour)),
-                    (2, rate(100, SECOND, 1_000, 1_000)),
-                    (2, Limit::InFlight { limit: 1_500 }),
-                ]),
-            },
-            TierModel {
-                name: "verified",
-                account: rules(&[
-                    (0, rate(1, 1, 8, 8)),
-                    (0, rate(20, SECOND, 40, 0)),
-                    (1, quota(500, Period::Week)),
-                    (1, quota(900, Period::Month)),
-                    (2, rate(1, 7, 1 << 20, 1 << 20)),
-                ]),
-                organization: Vec::new(),
-                total: rules(&[(0, Limit::InFlight { limit: 9 }), (1, quota(700, Period::Day))]),
-            },
-            TierModel {
-                name: "anonymous",
-                account: rules(&[(0, rate(1, 3 * SECOND, 2, 0)), (0, quota(6, Period::Hour))]),
-                organization: Vec::new(),
-                total: rules(&[(0, rate(5, SECOND, 9, 0))]),
-            },
-        ],
-        anonymous: Some(2),
-        accounts: 36,
-    }
-}
-
-/// One rule at a time in few hands: every boundary is met often.
-fn narrow() -> PolicyModel {
-    let tier = |name, limit| TierModel {
-        name,
-        account: rules(&[(0, limit), (1, limit)]),
-        organization: Vec::new(),
-        total: rules(&[(0, limit)]),
-    };
-    PolicyModel {
-        meters: vec!["requests", "tokens"],
-        origin_unix: ORIGIN,
-        largest_factor: 16,
-        tiers: vec![
-            tier("rate", rate(3, 1_000, 10, 4)),
-            tier("quota", quota(10, Period::Minute)),
-            tier("budget", Limit::Budget { limit: 1_000 }),
-            tier("flight", Limit::InFlight { limit: 10 }),
-        ],
-        anonymous: None,
-        accounts: 8,
-    }
-}
-
-/// Nothing but a rate that never needs rounding, and one with a fraction of a tick each nanosecond.
-fn rates_only() -> PolicyModel {
-    let account = rules(&[
-        (0, rate(1, 1 << 20, 16, 16)),
-        (1, rate(999_999_937, 1_000_000_007, 1_000, 10)),
-        (2, rate(1, 365 * 86_400 * SECOND, 1 << 40, 0)),
-    ]);
-    PolicyModel {
-        meters: vec!["even", "odd", "yearly"],
-        origin_unix: 0,
-        largest_factor: 16,
-        tiers: vec![TierModel { name: "one", account, organization: Vec::new(), total: Vec::new() }],
-        anonymous: None,
-        accounts: 3,
-    }
-}
 
 fn moves() -> impl Strategy<Value = u64> {
     prop_oneof![

@@ -3,7 +3,8 @@
 mod builder;
 mod explain;
 mod permit;
-#[cfg(test)]
+// The tests' policy is text.
+#[cfg(all(test, feature = "toml"))]
 mod tests;
 
 pub use builder::{BuildError, Builder};
@@ -367,7 +368,7 @@ impl Shared {
         if !path.is_settled() && path.settle_in(&self.lines, moment) {
             charged = path.look(&self.lines, cost, mode, moment)?;
         }
-        #[cfg(test)]
+        #[cfg(all(test, feature = "toml"))]
         tests::between_look_and_commit();
         let hold = match intent {
             Intent::Hold(hold) => Some(&mut **hold),

@@ -9,6 +9,7 @@ pub mod calendar;
 pub mod operation;
 pub mod policy;
 pub mod run;
+pub mod samples;
 pub mod world;
 
 pub use operation::{Operation, Settling};

@@ -396,10 +396,9 @@ impl<'l> Run<'l> {
     }
 }
 
-/// In every interval, at most burst + rate x length, a length counted in begun nanoseconds, or in begun ticks where
-/// the burst makes those longer (`arithmetic.rs` asks for nanoseconds there too).
+/// In every interval, at most burst + rate x length, a length counted in begun nanoseconds.
 fn check_intervals(rate: &Rate, admissions: &[(u64, u64)]) {
-    let begun = rate.grains_per_nano().max(rate.tick());
+    let begun = rate.grains_per_nano();
     for (first, &(start, _)) in admissions.iter().enumerate() {
         let mut sum = 0;
         for &(end, amount) in &admissions[first..] {
