@@ -139,11 +139,37 @@ fn generation(control: u64) -> u32 {
     (control >> GENERATION_SHIFT) as u32
 }
 
-/// One line of an arena.
+/// One line of an arena: its hot part.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Line<'a> {
-    hot: &'a [AtomicU64],
-    cold: &'a [AtomicU64],
+    header: &'a [AtomicU64; HEADER],
+    /// One for each rule.
+    words: &'a [AtomicU64],
+}
+
+/// The cold part of a line: what the bucket of each rate ever gave back. Touched only under the line's guard.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refunds<'a>(&'a [AtomicU64]);
+
+impl<'a> Refunds<'a> {
+    pub(crate) fn new(words: &'a [AtomicU64]) -> Refunds<'a> {
+        Refunds(words)
+    }
+
+    /// What the bucket of the `rate`th rate ever gave back.
+    pub(crate) fn of(&self, rate: usize) -> u64 {
+        self.0.get(rate).map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set(&self, rate: usize, refunded: u64) {
+        if let Some(word) = self.0.get(rate) {
+            word.store(refunded, Ordering::Relaxed);
+        }
+    }
+
+    fn clear(&self) {
+        self.0.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+    }
 }
 
 /// The control word that a line was read under.
@@ -180,19 +206,6 @@ impl Snapshot {
     }
 }
 
-/// A word of an arena; out of range reads as a word of its own, which no caller does.
-#[inline]
-fn load(words: &[AtomicU64], index: usize) -> u64 {
-    words.get(index).map_or(0, |word| word.load(Ordering::Relaxed))
-}
-
-#[inline]
-fn store(words: &[AtomicU64], index: usize, value: u64) {
-    if let Some(word) = words.get(index) {
-        word.store(value, Ordering::Relaxed);
-    }
-}
-
 /// Spins for a while, then yields, however often it is called.
 pub(crate) struct Backoff(u32);
 
@@ -212,17 +225,29 @@ impl Backoff {
 }
 
 impl<'a> Line<'a> {
-    /// `hot` has the header and a word for each rule.
-    pub(crate) fn new(hot: &'a [AtomicU64], cold: &'a [AtomicU64]) -> Line<'a> {
-        Line { hot, cold }
+    /// `words` are the header and a word for each rule.
+    #[inline]
+    pub(crate) fn new(words: &'a [AtomicU64]) -> Option<Line<'a>> {
+        let (header, words) = words.split_first_chunk()?;
+        Some(Line { header, words })
     }
 
-    /// Whether the slot seems to hold `key`; only a snapshot or the guard makes sure.
+    #[inline]
+    fn control(&self) -> &'a AtomicU64 {
+        &self.header[0]
+    }
+
+    #[inline]
+    fn load(&self, header: usize) -> u64 {
+        self.header[header].load(Ordering::Relaxed)
+    }
+
+    /// Whether the slot seems to hold `key`; only the version or the guard makes sure.
     #[inline]
     pub(crate) fn seems(&self, key: &Key) -> bool {
-        load(self.hot, KEY) == key.words[0]
-            && load(self.hot, KEY + 1) == key.words[1]
-            && load(self.hot, META) & KIND_MASK == u64::from(key.kind)
+        self.load(KEY) == key.words[0]
+            && self.load(KEY + 1) == key.words[1]
+            && self.load(META) & KIND_MASK == u64::from(key.kind)
     }
 
     /// A consistent copy of the line with its first `rules` words.
@@ -235,8 +260,7 @@ impl<'a> Line<'a> {
     #[inline]
     pub(crate) fn read<T>(&self, mut read: impl FnMut(&Line<'a>) -> T) -> (Version, T) {
         let mut backoff = Backoff::new();
-        // Every line of an arena has a control word; what has none is read as it is.
-        let Some(control) = self.hot.first() else { return (Version::NONE, read(self)) };
+        let control = self.control();
         loop {
             // Pairs with the store in `Guard::drop`.
             let before = control.load(Ordering::Acquire);
@@ -258,31 +282,29 @@ impl<'a> Line<'a> {
     /// Whose line it is, and under which tier's rules; within [`read`](Line::read).
     #[inline]
     pub(crate) fn meta(&self) -> Meta {
-        Meta(load(self.hot, META))
+        Meta(self.load(META))
     }
 
-    /// The word of a rule, within [`read`](Line::read).
+    /// The words of the rules, within [`read`](Line::read).
     #[inline]
-    pub(crate) fn word(&self, rule: usize) -> u64 {
-        load(self.hot, HEADER + rule)
+    pub(crate) fn words(&self) -> impl Iterator<Item = u64> {
+        self.words.iter().map(|word| word.load(Ordering::Relaxed))
     }
 
     /// The factor in force at `now`, within [`read`](Line::read).
     #[inline]
     pub(crate) fn factor(&self, now: u64) -> Factor {
-        factor_at(load(self.hot, FACTOR), now)
+        factor_at(self.load(FACTOR), now)
     }
 
     #[inline]
     fn copy(&self, rules: usize) -> Snapshot {
         let mut words = [0; MAX_RULES];
-        for (index, word) in words.iter_mut().take(rules).enumerate() {
-            *word = load(self.hot, HEADER + index);
-        }
+        words.iter_mut().take(rules).zip(self.words()).for_each(|(copy, word)| *copy = word);
         Snapshot {
-            key: [load(self.hot, KEY), load(self.hot, KEY + 1)],
-            meta: Meta(load(self.hot, META)),
-            factor: load(self.hot, FACTOR),
+            key: [self.load(KEY), self.load(KEY + 1)],
+            meta: self.meta(),
+            factor: self.load(FACTOR),
             words,
         }
     }
@@ -302,13 +324,13 @@ impl<'a> Line<'a> {
     /// Takes the guard if nobody has it.
     #[inline]
     pub(crate) fn try_lock(&self) -> Option<Guard<'a>> {
-        self.lock_at(Version(self.hot.first()?.load(Ordering::Relaxed)))
+        self.lock_at(Version(self.control().load(Ordering::Relaxed)))
     }
 
     /// Takes the guard if nobody has written, or is writing, since `version` was read.
     #[inline]
     pub(crate) fn lock_at(&self, version: Version) -> Option<Guard<'a>> {
-        let (control, Version(before)) = (self.hot.first()?, version);
+        let (control, Version(before)) = (self.control(), version);
         if before & GUARD != 0 {
             return None;
         }
@@ -342,7 +364,7 @@ impl Guard<'_> {
 
     /// The key of the line's subject.
     pub(crate) fn key(&self, places: &Places) -> Key {
-        Key::kept([load(self.line.hot, KEY), load(self.line.hot, KEY + 1)], self.meta().kind(), places)
+        Key::kept([self.line.load(KEY), self.line.load(KEY + 1)], self.meta().kind(), places)
     }
 
     /// A copy of the line as it is under the guard.
@@ -376,36 +398,28 @@ impl Guard<'_> {
     }
 
     #[inline]
-    pub(crate) fn word(&self, rule: usize) -> u64 {
-        self.line.word(rule)
+    pub(crate) fn words(&self) -> impl Iterator<Item = u64> {
+        self.line.words()
     }
 
-    pub(crate) fn words(&self, rules: usize) -> [u64; MAX_RULES] {
-        let mut words = [0; MAX_RULES];
-        for (index, word) in words.iter_mut().take(rules).enumerate() {
-            *word = self.word(index);
-        }
-        words
-    }
-
+    /// Stores the words of the first rules.
     #[inline]
-    pub(crate) fn set_word(&mut self, rule: usize, word: u64) {
-        self.set(HEADER + rule, word);
-    }
-
-    #[inline]
-    fn set(&mut self, index: usize, value: u64) {
+    pub(crate) fn set_words(&mut self, words: &[u64]) {
         self.written = true;
-        store(self.line.hot, index, value);
+        self.line.words.iter().zip(words).for_each(|(place, word)| place.store(*word, Ordering::Relaxed));
     }
 
-    /// What the bucket of the `rate`th rate ever gave back.
-    pub(crate) fn refunded(&self, rate: usize) -> u64 {
-        load(self.line.cold, rate)
+    pub(crate) fn set_word(&mut self, rule: usize, word: u64) {
+        self.written = true;
+        if let Some(place) = self.line.words.get(rule) {
+            place.store(word, Ordering::Relaxed);
+        }
     }
 
-    pub(crate) fn set_refunded(&mut self, rate: usize, refunded: u64) {
-        store(self.line.cold, rate, refunded);
+    #[inline]
+    fn set(&mut self, header: usize, value: u64) {
+        self.written = true;
+        self.line.header[header].store(value, Ordering::Relaxed);
     }
 
     /// Permits that are open on this line; while there is one, the slot keeps its subject.
@@ -418,13 +432,12 @@ impl Guard<'_> {
     }
 
     /// The same subject under the rules of another tier.
-    pub(crate) fn change_tier(&mut self, tier: u8, words: &[u64; MAX_RULES], rules: usize) {
-        let meta = self.meta().converted(tier);
-        self.rewrite(meta, words, rules);
+    pub(crate) fn change_tier(&mut self, tier: u8, words: &[u64], refunds: Refunds<'_>) {
+        self.rewrite(self.meta().converted(tier), words, refunds);
     }
 
     /// Another subject in this slot, or nobody: a new generation, no factor, no open permit.
-    pub(crate) fn replace(&mut self, holder: Option<(&Key, u8)>, words: &[u64; MAX_RULES], rules: usize) {
+    pub(crate) fn replace(&mut self, holder: Option<(&Key, u8)>, words: &[u64], refunds: Refunds<'_>) {
         #[cfg(not(tollgate_mutant = "replacement_keeps_generation"))]
         {
             self.control = self.control.wrapping_add(1 << GENERATION_SHIFT);
@@ -433,10 +446,13 @@ impl Guard<'_> {
             Some((key, tier)) => (key.words, Meta::of(key, tier)),
             None => ([0; 2], Meta(0)),
         };
+        // Whoever misses the old subject here finds what was parked of it before: pairs with the fence in
+        // `Table::find`.
+        fence(Ordering::Release);
         self.set(KEY, key[0]);
         self.set(KEY + 1, key[1]);
         self.set(FACTOR, 0);
-        self.rewrite(meta, words, rules);
+        self.rewrite(meta, words, refunds);
     }
 
     /// Of a line that no key finds, at start.
@@ -444,14 +460,10 @@ impl Guard<'_> {
         self.set(META, meta.0);
     }
 
-    fn rewrite(&mut self, meta: Meta, words: &[u64; MAX_RULES], rules: usize) {
+    fn rewrite(&mut self, meta: Meta, words: &[u64], refunds: Refunds<'_>) {
         self.set_meta(meta);
-        for (rule, word) in words.iter().enumerate().take(rules) {
-            self.set_word(rule, *word);
-        }
-        for refunded in self.line.cold {
-            refunded.store(0, Ordering::Relaxed);
-        }
+        self.set_words(words);
+        refunds.clear();
     }
 }
 
@@ -460,9 +472,7 @@ impl Drop for Guard<'_> {
     fn drop(&mut self) {
         let version = if self.written { self.control.wrapping_add(VERSION_ONE) } else { self.control };
         let control = (self.control & !VERSION_MASK) | (version & VERSION_MASK);
-        if let Some(word) = self.line.hot.first() {
-            // Pairs with the exchange in `lock_at` and the load in `read`.
-            word.store(control, Ordering::Release);
-        }
+        // Pairs with the exchange in `lock_at` and the load in `read`.
+        self.line.control().store(control, Ordering::Release);
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     decision::{Denial, Receipt},
     id::{Fingerprints, Id, Identity, Organization, Tier},
     meter::{Cost, Meter},
-    path::{Hints, Hold, Lines, Path, Stopped},
+    path::{Charged, Hints, Hold, Lines, Path, Stopped},
     policy::plan::Plan,
     sync::{AtomicU64, Ordering},
     time::{Clock, Nanos, SystemClock},
@@ -361,12 +361,13 @@ impl Shared {
         intent: &mut Intent<'_>,
     ) -> Result<(), Stopped> {
         let mode = if matches!(intent, Intent::Hold(_)) { Mode::Hold } else { Mode::Spend };
-        let mut charged = path.look(&self.lines, cost, mode, moment)?;
+        let mut charged = Charged::new();
+        path.look(&self.lines, cost, mode, moment, &mut charged)?;
         if matches!(intent, Intent::Peek) {
             return Ok(());
         }
         if !path.is_settled() && path.settle_in(&self.lines, moment) {
-            charged = path.look(&self.lines, cost, mode, moment)?;
+            path.look(&self.lines, cost, mode, moment, &mut charged)?;
         }
         #[cfg(all(test, feature = "toml"))]
         tests::between_look_and_commit();
@@ -374,6 +375,6 @@ impl Shared {
             Intent::Hold(hold) => Some(&mut **hold),
             Intent::Peek | Intent::Spend => None,
         };
-        path.commit(charged, cost, moment, hold)
+        path.commit(&self.lines, &mut charged, cost, moment, hold)
     }
 }

@@ -52,9 +52,11 @@ fn member(limiter: &Limiter, tier: &str, account: u64) -> Identity {
 /// The words of the caller's own lines, bit for bit.
 fn words(limiter: &Limiter, identity: &Identity) -> Vec<u64> {
     let lines = &limiter.shared.lines;
-    let account = lines.accounts.line(lines.accounts.find(&identity.account).unwrap()).snapshot(8).words;
+    let account =
+        lines.accounts.line(lines.accounts.find(&identity.account).unwrap()).unwrap().snapshot(8).words;
     let key = identity.organization.unwrap();
-    let organization = lines.organizations.line(lines.organizations.find(&key).unwrap()).snapshot(8).words;
+    let organization =
+        lines.organizations.line(lines.organizations.find(&key).unwrap()).unwrap().snapshot(8).words;
     account.into_iter().chain(organization).collect()
 }
 
@@ -124,7 +126,7 @@ fn replaced_between_look_and_commit() {
 fn tighten(limiter: &Limiter, identity: &Identity, sixteenths: u16, expiry: u64) {
     let lines = &limiter.shared.lines;
     let slot = lines.accounts.find(&identity.account).unwrap();
-    lines.accounts.line(slot).lock().set_factor(Factor::from_sixteenths(sixteenths), expiry);
+    lines.accounts.line(slot).unwrap().lock().set_factor(Factor::from_sixteenths(sixteenths), expiry);
 }
 
 /// A factor of 4 makes 10 a second 2.5; it ends by itself; it is never the parent's; quotas are never tightened; a

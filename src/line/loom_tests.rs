@@ -4,7 +4,7 @@
 
 use loom::{sync::Arc, thread};
 
-use super::{Line, Meta};
+use super::{Line, Meta, Refunds};
 use crate::{
     bucket::{self, Factor, Mode, Moment, Step},
     decision::Name,
@@ -37,8 +37,12 @@ impl Lone {
         })
     }
 
+    fn refunds(&self) -> Refunds<'_> {
+        Refunds::new(&self.cold)
+    }
+
     fn line(&self) -> Line<'_> {
-        Line::new(&self.hot, &self.cold)
+        Line::new(&self.hot).unwrap()
     }
 }
 
@@ -56,7 +60,8 @@ const MOMENT: Moment<'static> = Moment { now: 0, unix_at_origin: 0, calendars: &
 /// Charges one of the budget, as commit does; whether it was admitted.
 fn charge(line: Line<'_>, rule: &Rule) -> bool {
     let mut guard = line.lock();
-    match bucket::step(rule, guard.word(0), 1, Factor::ONE, Mode::Spend, &MOMENT) {
+    let word = guard.words().next().unwrap();
+    match bucket::step(rule, word, 1, Factor::ONE, Mode::Spend, &MOMENT) {
         Step::Admit(word) => {
             guard.set_word(0, word);
             true
@@ -108,20 +113,20 @@ fn loom_settle_and_replacement() {
         let lone = Lone::new();
         let generation = {
             let mut guard = lone.line().lock();
-            guard.replace(Some((&key(1), 0)), &[5; crate::policy::plan::MAX_RULES], 1);
+            guard.replace(Some((&key(1), 0)), &[5], lone.refunds());
             guard.generation()
         };
         let replacer = {
             let lone = Arc::clone(&lone);
             thread::spawn(move || {
                 let mut guard = lone.line().lock();
-                guard.replace(Some((&key(2), 0)), &[9; crate::policy::plan::MAX_RULES], 1);
+                guard.replace(Some((&key(2), 0)), &[9], lone.refunds());
             })
         };
         {
             let mut guard = lone.line().lock();
             if guard.generation() == generation {
-                let word = guard.word(0);
+                let word = guard.words().next().unwrap();
                 guard.set_word(0, word - 5);
             }
         }
@@ -137,11 +142,11 @@ fn loom_settle_and_replacement() {
 fn loom_look_and_replacement() {
     explore(|| {
         let lone = Lone::new();
-        lone.line().lock().replace(Some((&key(1), 0)), &[1; crate::policy::plan::MAX_RULES], 1);
+        lone.line().lock().replace(Some((&key(1), 0)), &[1], lone.refunds());
         let replacer = {
             let lone = Arc::clone(&lone);
             thread::spawn(move || {
-                lone.line().lock().replace(Some((&key(2), 0)), &[2; crate::policy::plan::MAX_RULES], 1);
+                lone.line().lock().replace(Some((&key(2), 0)), &[2], lone.refunds());
             })
         };
         let seen = lone.line().snapshot(1);

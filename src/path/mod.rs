@@ -6,41 +6,27 @@
 //! roll back. Whoever finds at commit that a line has changed hands, or a bucket refuses now, lets go and looks
 //! again; that is the one place where denials are made.
 
+mod lines;
+#[cfg(all(test, tollgate_loom))]
+mod loom_tests;
 mod settle;
 
+pub(crate) use lines::{Home, Lines};
 pub(crate) use settle::Hold;
 pub use settle::Settlement;
 
 use crate::{
     bucket::{self, Factor, Mode, Moment, Seen, Step},
     decision::{Denial, Level, Refusal},
-    id::{Identity, Key, Places},
+    id::{Identity, Key},
     line::{Guard, Line, Meta, Version},
     meter::Cost,
     policy::plan::{LevelPlan, Limit, MAX_PATH_RULES, MAX_RULES, Plan, Rule, TierPlan},
-    table::{Arena, OutOfMemory, Spacing, Subjects},
+    table::Subjects,
 };
 
 /// Levels on a path at the most.
 pub(crate) const LEVELS: usize = 3;
-
-/// All lines of a limiter.
-#[derive(Debug)]
-pub(crate) struct Lines {
-    pub(crate) accounts: Subjects,
-    pub(crate) organizations: Subjects,
-    /// Three for each tier: its total, and the overflow lines of its accounts and of its organizations.
-    tiers: Arena,
-}
-
-/// Where a line is, in words that outlive a borrow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Home {
-    Account(u32),
-    Organization(u32),
-    /// A line of the tiers' arena.
-    Tier(u32),
-}
 
 /// Slots at which a subject's lines were found before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,6 +56,31 @@ pub(crate) struct Charged {
     words: [u64; MAX_PATH_RULES],
 }
 
+impl<'a> Stop<'a> {
+    /// A line of the tier's own; a plan's tier has all three.
+    #[inline]
+    fn of_tier(
+        lines: &'a Lines,
+        level: Level,
+        rules: &'a LevelPlan,
+        tier: u8,
+        offset: u32,
+    ) -> Option<Stop<'a>> {
+        let home = Home::Tier(u32::from(tier) * LEVELS as u32 + offset);
+        Some(Stop { level, rules, place: Place::Line { home, line: lines.line(home)?, key: None } })
+    }
+
+    fn overflow(lines: &'a Lines, level: Level, rules: &'a LevelPlan, tier: u8) -> Option<Stop<'a>> {
+        Stop::of_tier(lines, level, rules, tier, if level == Level::Account { 1 } else { 2 })
+    }
+}
+
+impl Charged {
+    pub(crate) fn new() -> Charged {
+        Charged { versions: [Version::NONE; LEVELS], words: [0; MAX_PATH_RULES] }
+    }
+}
+
 /// The path of one request. A caller without an organization has two stops.
 pub(crate) struct Path<'a> {
     plan: &'a Plan,
@@ -88,68 +99,6 @@ pub(crate) enum Stopped {
     Changed,
 }
 
-impl Lines {
-    pub(crate) fn new(plan: &Plan, places: &Places) -> Result<Lines, OutOfMemory> {
-        let capacity = &plan.capacity;
-        let most = |count: fn(&LevelPlan) -> usize| {
-            let levels = plan.tiers.iter().flat_map(|tier| [&tier.account, &tier.organization, &tier.total]);
-            levels.map(count).max().unwrap_or(0)
-        };
-        let rules = (most(|level| level.rules.len()), most(LevelPlan::rates));
-        let tiers = Arena::new(plan.tiers.len() * LEVELS, rules, Spacing::CacheLines)?;
-        for slot in 0..tiers.slots() {
-            let slot = slot as u32;
-            tiers.line(slot).lock().set_meta(Meta::unnamed((slot / LEVELS as u32) as u8));
-        }
-        Ok(Lines {
-            accounts: Subjects::new(
-                plan,
-                Level::Account,
-                (capacity.accounts, capacity.parked_accounts),
-                places.clone(),
-            )?,
-            organizations: Subjects::new(
-                plan,
-                Level::Organization,
-                (capacity.organizations, capacity.parked_organizations),
-                places.clone(),
-            )?,
-            tiers,
-        })
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.accounts.occupancy().bytes + self.organizations.occupancy().bytes + self.tiers.bytes()
-    }
-
-    #[inline]
-    fn line(&self, home: Home) -> Line<'_> {
-        match home {
-            Home::Account(slot) => self.accounts.line(slot),
-            Home::Organization(slot) => self.organizations.line(slot),
-            Home::Tier(slot) => self.tiers.line(slot),
-        }
-    }
-
-    fn subjects(&self, level: Level) -> Option<&Subjects> {
-        match level {
-            Level::Account => Some(&self.accounts),
-            Level::Organization => Some(&self.organizations),
-            Level::Tier => None,
-        }
-    }
-
-    #[inline]
-    fn tier_stop<'a>(&'a self, level: Level, rules: &'a LevelPlan, tier: u8, offset: u32) -> Stop<'a> {
-        let home = Home::Tier(u32::from(tier) * LEVELS as u32 + offset);
-        Stop { level, rules, place: Place::Line { home, line: self.line(home), key: None } }
-    }
-
-    fn overflow_stop<'a>(&'a self, level: Level, rules: &'a LevelPlan, tier: u8) -> Stop<'a> {
-        self.tier_stop(level, rules, tier, if level == Level::Account { 1 } else { 2 })
-    }
-}
-
 impl<'a> Path<'a> {
     /// The lines of `identity`, at `hints` or by looking them up. `None` if the identity's tier is none of the plan's.
     #[inline]
@@ -163,8 +112,9 @@ impl<'a> Path<'a> {
         let tier = plan.tiers.get(usize::from(tier_index))?;
         let stop =
             |level, rules, key: &'a Key, hint: Option<u32>, subjects: &'a Subjects, home: fn(u32) -> Home| {
-                let place = match hint.or_else(|| subjects.find(key)) {
-                    Some(slot) => Place::Line { home: home(slot), line: subjects.line(slot), key: Some(key) },
+                let slot = hint.or_else(|| subjects.find(key));
+                let place = match slot.and_then(|slot| Some((slot, subjects.line(slot)?))) {
+                    Some((slot, line)) => Place::Line { home: home(slot), line, key: Some(key) },
                     None => Place::Absent { key },
                 };
                 Stop { level, rules, place }
@@ -187,7 +137,7 @@ impl<'a> Path<'a> {
                 Home::Organization,
             )
         });
-        let total = lines.tier_stop(Level::Tier, &tier.total, tier_index, 0);
+        let total = Stop::of_tier(lines, Level::Tier, &tier.total, tier_index, 0)?;
         Some(Path {
             plan,
             tier,
@@ -224,8 +174,11 @@ impl<'a> Path<'a> {
                     if seen.meta.tier() == self.tier_index {
                         (seen.words, seen.factor(moment.now), tightened)
                     } else {
-                        // Another tier may have more rules; should the line change meanwhile, commit sees it.
+                        // Another tier may have more rules.
                         let seen = line.snapshot(MAX_RULES);
+                        if key.is_some_and(|key| !seen.holds(key)) {
+                            return Err(Stopped::Changed);
+                        }
                         let words = self.converted(stop, seen.meta, &seen.words, moment);
                         (words, seen.factor(moment.now), tightened)
                     }
@@ -246,8 +199,8 @@ impl<'a> Path<'a> {
         cost: &Cost,
         mode: Mode,
         moment: &Moment<'_>,
-    ) -> Result<Charged, Stopped> {
-        let mut charged = Charged { versions: [Version::NONE; LEVELS], words: [0; MAX_PATH_RULES] };
+        charged: &mut Charged,
+    ) -> Result<(), Stopped> {
         let mut words = &mut charged.words[..];
         for (stop, version) in self.stops.iter().zip(&mut charged.versions) {
             let Some(stop) = stop else { continue };
@@ -256,28 +209,34 @@ impl<'a> Path<'a> {
             let Some((own, others)) = words.split_at_mut_checked(rules.len()) else { break };
             words = others;
             let Place::Line { line, key, .. } = &stop.place else {
-                return self.judge(lines, cost, mode, moment);
+                return self.judge(lines, cost, mode, moment, &mut charged.versions);
             };
             let (read_at, admitted) = line.read(|line| {
                 key.is_none_or(|key| line.seems(key))
                     && line.meta().tier() == self.tier_index
-                    && charge(rules, own, cost, mode, moment, line.factor(moment.now), |index| {
-                        line.word(index)
-                    })
+                    && charge(rules, own, cost, mode, moment, line.factor(moment.now), line.words())
             });
             if !admitted {
-                return self.judge(lines, cost, mode, moment);
+                return self.judge(lines, cost, mode, moment, &mut charged.versions);
             }
             *version = read_at;
         }
-        Ok(charged)
+        Ok(())
     }
 
     /// Looks again at what is not plainly admitted. Where all admit all the same, the answer leaves every line to be
     /// stepped under its guard.
     #[cold]
     #[inline(never)]
-    fn judge(&self, lines: &Lines, cost: &Cost, mode: Mode, moment: &Moment<'_>) -> Result<Charged, Stopped> {
+    fn judge(
+        &self,
+        lines: &Lines,
+        cost: &Cost,
+        mode: Mode,
+        moment: &Moment<'_>,
+        versions: &mut [Version; LEVELS],
+    ) -> Result<(), Stopped> {
+        *versions = [Version::NONE; LEVELS];
         let mut behind = None;
         let mut worst: Option<(Refusal, Level, &Rule)> = None;
         self.inspect(lines, moment, |Seen { level, rule, word, factor, .. }| {
@@ -296,7 +255,7 @@ impl<'a> Path<'a> {
         match (behind, worst) {
             (Some(now), _) => Err(Stopped::Behind(now)),
             (None, Some(worst)) => Err(Stopped::Refused(self.denial(worst, moment))),
-            (None, None) => Ok(Charged { versions: [Version::NONE; LEVELS], words: [0; MAX_PATH_RULES] }),
+            (None, None) => Ok(()),
         }
     }
 
@@ -314,17 +273,20 @@ impl<'a> Path<'a> {
             let Place::Absent { key } = stop.place else { continue };
             let Some(subjects) = lines.subjects(stop.level) else { continue };
             let words = start(lines, self.plan, stop, (key, self.tier_index), moment);
-            match subjects.insert(self.plan, key, self.tier_index, &words, moment) {
-                Some(slot) => {
+            let slot = subjects.insert(self.plan, key, self.tier_index, &words, moment);
+            match slot.and_then(|slot| Some((slot, subjects.line(slot)?))) {
+                Some((slot, line)) => {
                     let home = if stop.level == Level::Account {
                         Home::Account(slot)
                     } else {
                         Home::Organization(slot)
                     };
-                    stop.place = Place::Line { home, line: subjects.line(slot), key: Some(key) };
+                    stop.place = Place::Line { home, line, key: Some(key) };
                 }
                 None => {
-                    *stop = lines.overflow_stop(stop.level, stop.rules, self.tier_index);
+                    if let Some(shared) = Stop::overflow(lines, stop.level, stop.rules, self.tier_index) {
+                        *stop = shared;
+                    }
                     self.overflow = true;
                     again = true;
                 }
@@ -344,7 +306,8 @@ impl<'a> Path<'a> {
     #[inline]
     pub(crate) fn commit(
         &self,
-        mut charged: Charged,
+        lines: &Lines,
+        charged: &mut Charged,
         cost: &Cost,
         moment: &Moment<'_>,
         mut hold: Option<&mut Hold>,
@@ -359,17 +322,17 @@ impl<'a> Path<'a> {
             let Place::Line { line, .. } = &stop.place else { return Err(Stopped::Changed) };
             *place = match line.lock_at(version) {
                 Some(guard) => Some(guard),
-                None => Some(self.step_again(stop, own, cost, mode, moment)?),
+                None => Some(self.step_again(lines, stop, own, cost, mode, moment)?),
             };
         }
-        let mut words = charged.words.iter();
+        let mut words = &charged.words[..];
         for (stop, guard) in self.stops.iter().zip(&mut guards) {
             let (Some(stop), Some(guard)) = (stop, guard) else { continue };
-            for (index, word) in (0..stop.rules.rules.len()).zip(&mut words) {
-                guard.set_word(index, *word);
-            }
+            let Some((own, others)) = words.split_at_checked(stop.rules.rules.len()) else { break };
+            words = others;
+            guard.set_words(own);
             if let (Some(hold), Place::Line { home, .. }) = (hold.as_deref_mut(), &stop.place) {
-                hold.note(*home, guard, stop.rules, moment);
+                hold.note(*home, guard, lines.refunds(*home), stop.rules, moment);
             }
         }
         Ok(())
@@ -380,23 +343,24 @@ impl<'a> Path<'a> {
     #[inline(never)]
     fn step_again(
         &self,
+        lines: &Lines,
         stop: &Stop<'a>,
         own: &mut [u64],
         cost: &Cost,
         mode: Mode,
         moment: &Moment<'_>,
     ) -> Result<Guard<'a>, Stopped> {
-        let Place::Line { line, key, .. } = &stop.place else { return Err(Stopped::Changed) };
+        let Place::Line { home, line, key } = &stop.place else { return Err(Stopped::Changed) };
         let mut guard = line.lock();
         if key.is_some_and(|key| !guard.holds(key)) {
             return Err(Stopped::Changed);
         }
         if guard.meta().tier() != self.tier_index {
-            let words = self.converted(stop, guard.meta(), &guard.words(MAX_RULES), moment);
-            guard.change_tier(self.tier_index, &words, stop.rules.rules.len());
+            let words = self.converted(stop, guard.meta(), &guard.snapshot().words, moment);
+            guard.change_tier(self.tier_index, &words, lines.refunds(*home));
         }
         let factor = guard.factor(moment.now);
-        let admitted = charge(&stop.rules.rules, own, cost, mode, moment, factor, |index| guard.word(index));
+        let admitted = charge(&stop.rules.rules, own, cost, mode, moment, factor, guard.words());
         // Whoever is behind finds out when it looks again.
         if admitted || cfg!(tollgate_mutant = "commit_trusts_the_look") {
             Ok(guard)
@@ -436,10 +400,10 @@ fn charge(
     mode: Mode,
     moment: &Moment<'_>,
     factor: Factor,
-    word: impl Fn(usize) -> u64,
+    words: impl Iterator<Item = u64>,
 ) -> bool {
-    rules.iter().zip(charged).enumerate().all(|(index, (rule, charged))| {
-        match bucket::step(rule, word(index), cost.amount(rule.meter), factor, mode, moment) {
+    rules.iter().zip(charged).zip(words).all(|((rule, charged), word)| {
+        match bucket::step(rule, word, cost.amount(rule.meter), factor, mode, moment) {
             Step::Admit(word) => {
                 *charged = word;
                 true
@@ -460,11 +424,12 @@ fn start(
 ) -> [u64; MAX_RULES] {
     let Stop { level, rules, .. } = stop;
     let parked = lines.subjects(*level).and_then(|subjects| subjects.parked_words(plan, key, tier, moment));
-    let Place::Line { line, .. } = lines.overflow_stop(*level, rules, tier).place else {
-        return [0; MAX_RULES];
+    let mut words = parked.unwrap_or_default();
+    let Some(Stop { place: Place::Line { line, .. }, .. }) = Stop::overflow(lines, *level, rules, tier)
+    else {
+        return words;
     };
     let overflow = line.snapshot(rules.rules.len());
-    let mut words = parked.unwrap_or_default();
     for ((word, rule), used) in words.iter_mut().zip(&rules.rules).zip(overflow.words) {
         match rule.limit {
             // As if the newcomer had made all of the overflow line's charges: a bound of what it did make.

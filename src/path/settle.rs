@@ -8,7 +8,7 @@ use super::{Home, LEVELS, Lines};
 use crate::{
     bucket::{self, Factor, Moment, Words},
     decision::Level,
-    line::Guard,
+    line::{Guard, Refunds},
     meter::{Cost, MAX_METERS, Meter},
     policy::plan::{LevelPlan, Limit, MAX_PATH_RULES, Plan, Rule},
 };
@@ -75,7 +75,14 @@ impl Hold {
     }
 
     /// Notes a line just charged, under its guard.
-    pub(crate) fn note(&mut self, home: Home, guard: &mut Guard<'_>, rules: &LevelPlan, moment: &Moment<'_>) {
+    pub(crate) fn note(
+        &mut self,
+        home: Home,
+        guard: &mut Guard<'_>,
+        refunds: Refunds<'_>,
+        rules: &LevelPlan,
+        moment: &Moment<'_>,
+    ) {
         guard.set_open_permits(guard.open_permits().saturating_add(1));
         if let Some(held) = self.held.get_mut(usize::from(self.noted)) {
             *held = Some(Held {
@@ -86,9 +93,9 @@ impl Hold {
             });
             self.noted += 1;
         }
-        for (index, rule) in rules.rules.iter().enumerate() {
+        for ((index, rule), word) in rules.rules.iter().enumerate().zip(guard.words()) {
             if let Some(mark) = self.marks.get_mut(usize::from(self.next_mark)) {
-                *mark = bucket::mark(rule, guard.word(index), guard.refunded(rules.rates_before(index)));
+                *mark = bucket::mark(rule, word, refunds.of(rules.rates_before(index)));
                 self.next_mark += 1;
             }
         }
@@ -109,7 +116,9 @@ impl Hold {
             let level = held.level();
             let charged = tier.level(level);
             let marks = marks.by_ref().take(charged.rules.len());
-            let mut guard = lines.line(held.home).lock();
+            let Some(line) = lines.line(held.home) else { continue };
+            let refunds = lines.refunds(held.home);
+            let mut guard = line.lock();
             #[cfg(not(tollgate_mutant = "settle_ignores_generation"))]
             if guard.generation() != held.generation {
                 settlement.stale = true;
@@ -125,12 +134,13 @@ impl Hold {
                 let Some((index, rule)) = counterpart else { continue };
                 let mark = (same || speaks_of(charged, rule)).then_some(*mark);
                 let rate = current.rates_before(index);
-                let words = Words { word: guard.word(index), refunded: guard.refunded(rate) };
+                let Some(word) = guard.words().nth(index) else { continue };
+                let words = Words { word, refunded: refunds.of(rate) };
                 let amounts = (reserved.amount(rule.meter), actual.amount(rule.meter));
                 let settled = bucket::settle(rule, words, mark, amounts, held.factor, moment);
                 guard.set_word(index, settled.words.word);
                 if matches!(rule.limit, Limit::Rate(_)) {
-                    guard.set_refunded(rate, settled.words.refunded);
+                    refunds.set(rate, settled.words.refunded);
                 }
                 settlement.count(rule.meter, settled.clipped, settled.cut);
             }

@@ -1,7 +1,7 @@
 //! A fixed number of equal lines in two allocations, hot and cold, made once and never moved.
 
 use crate::{
-    line::Line,
+    line::{Line, Refunds},
     policy::plan::{CACHE_LINE, HEADER},
     sync::AtomicU64,
 };
@@ -58,15 +58,15 @@ impl Arena {
         self.slots
     }
 
+    /// The line in `slot`; none where there is no such slot, as in a hint of another limiter's.
     #[inline]
-    pub(crate) fn line(&self, slot: u32) -> Line<'_> {
-        let slot = slot as usize;
-        // Slots come from this arena's own index or from a permit on it, and are in range; an empty line reads
-        // as one that nobody holds.
-        Line::new(
-            self.hot.slice(slot * self.stride, self.stride),
-            self.cold.slice(slot * self.cold_stride, self.cold_stride),
-        )
+    pub(crate) fn line(&self, slot: u32) -> Option<Line<'_>> {
+        Line::new(self.hot.slice(slot as usize * self.stride, self.stride))
+    }
+
+    /// The cold part of that line.
+    pub(crate) fn refunds(&self, slot: u32) -> Refunds<'_> {
+        Refunds::new(self.cold.slice(slot as usize * self.cold_stride, self.cold_stride))
     }
 
     pub(crate) fn bytes(&self) -> usize {

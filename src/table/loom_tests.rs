@@ -47,7 +47,7 @@ fn crowded(plan: &Plan, fingerprints: &Fingerprints) -> Subjects {
     let subjects = Subjects::new(plan, Level::Account, (1, 0), fingerprints.places()).unwrap();
     for id in 1..WAYS as u64 {
         let slot = subjects.insert(plan, &fingerprints.key(Id::Integer(id)), 0, &FRESH, &MOMENT).unwrap();
-        subjects.line(slot).lock().set_word(0, 1);
+        subjects.line(slot).unwrap().lock().set_word(0, 1);
     }
     subjects
 }
@@ -86,7 +86,7 @@ fn loom_charge_and_replacement() {
             thread::spawn(move || subjects.insert(&plan, &newcomer, 0, &FRESH, &MOMENT))
         };
         let charged = {
-            let mut guard = subjects.line(slot).lock();
+            let mut guard = subjects.line(slot).unwrap().lock();
             let holds = guard.holds(&resident);
             if holds {
                 guard.set_word(0, 1);
@@ -94,7 +94,7 @@ fn loom_charge_and_replacement() {
             holds
         };
         let given = other.join().unwrap();
-        let seen = subjects.line(slot).snapshot(1);
+        let seen = subjects.line(slot).unwrap().snapshot(1);
         if charged {
             assert!(seen.holds(&resident), "what the account owes was forgotten");
             assert_eq!((seen.words[0], given), (1, None));
@@ -116,18 +116,56 @@ fn loom_release_and_replacement() {
         let resident = fingerprints.key(Id::Integer(100));
         let newcomer = fingerprints.key(Id::Integer(101));
         let slot = subjects.insert(&plan, &resident, 0, &FRESH, &MOMENT).unwrap();
-        subjects.line(slot).lock().set_open_permits(1);
+        subjects.line(slot).unwrap().lock().set_open_permits(1);
         let other = {
             let (plan, subjects) = (Arc::clone(&plan), Arc::clone(&subjects));
             thread::spawn(move || subjects.insert(&plan, &newcomer, 0, &FRESH, &MOMENT))
         };
         {
-            let mut guard = subjects.line(slot).lock();
+            let mut guard = subjects.line(slot).unwrap().lock();
             assert!(guard.holds(&resident), "a slot with an open permit changed hands");
             guard.set_open_permits(0);
         }
         let given = other.join().unwrap();
-        let seen = subjects.line(slot).snapshot(1);
+        let seen = subjects.line(slot).unwrap().snapshot(1);
         assert_eq!(seen.holds(&newcomer), given.is_some());
+    });
+}
+
+/// An account whose quota use is parked by a newcomer comes back at the same time: it finds what it had used, on its
+/// line or parked. Mutant: `park_after_leaving`.
+#[test]
+fn loom_park_and_return() {
+    explore(|| {
+        let fingerprints = Fingerprints::new([1; 16]);
+        let mut plan = plan();
+        let budget = Limit::Budget { limit: 10 };
+        plan.tiers[0].account.rules[0].limit = budget;
+        let plan = Arc::new(plan);
+        let subjects = Arc::new(Subjects::new(&plan, Level::Account, (1, 1), fingerprints.places()).unwrap());
+        let resident = fingerprints.key(Id::Integer(100));
+        let newcomer = fingerprints.key(Id::Integer(101));
+        let slot = subjects.insert(&plan, &resident, 0, &FRESH, &MOMENT).unwrap();
+        subjects.line(slot).unwrap().lock().set_word(0, 7);
+        for id in 1..WAYS as u64 {
+            let slot =
+                subjects.insert(&plan, &fingerprints.key(Id::Integer(id)), 0, &FRESH, &MOMENT).unwrap();
+            subjects.line(slot).unwrap().lock().set_open_permits(1);
+        }
+        let other = {
+            let (plan, subjects) = (Arc::clone(&plan), Arc::clone(&subjects));
+            thread::spawn(move || {
+                subjects.insert(&plan, &newcomer, 0, &FRESH, &MOMENT);
+            })
+        };
+        if let Some(slot) = subjects.insert(&plan, &resident, 0, &FRESH, &MOMENT) {
+            let seen = subjects.line(slot).unwrap().snapshot(1);
+            assert!(!seen.holds(&resident) || seen.words[0] == 7, "its use was forgotten");
+        }
+        other.join().unwrap();
+        let on_a_line =
+            subjects.find(&resident).map(|slot| subjects.line(slot).unwrap().snapshot(1).words[0]);
+        let parked = subjects.parked_words(&plan, &resident, 0, &MOMENT).map(|words| words[0]);
+        assert_eq!([on_a_line, parked].into_iter().flatten().collect::<Vec<_>>(), [7]);
     });
 }

@@ -25,8 +25,9 @@ use crate::{
     bucket::{self, Moment},
     decision::Level,
     id::{Key, Places},
-    line::{Guard, Line, Snapshot},
+    line::{Guard, Line, Refunds, Snapshot},
     policy::plan::{LevelPlan, MAX_RULES, Plan, Rule, groups_for},
+    sync::{Ordering, fence},
 };
 use index::{Index, WAYS};
 
@@ -49,7 +50,13 @@ impl Table {
         if self.arena.slots() == 0 {
             return None;
         }
-        self.index.find(key.hash, |slot| self.arena.line(slot).seems(key))
+        let found =
+            self.index.find(key.hash, |slot| self.arena.line(slot).is_some_and(|line| line.seems(key)));
+        if found.is_none() {
+            // What was parked before the key went is seen from here on: pairs with the fence in `Guard::replace`.
+            fence(Ordering::Acquire);
+        }
+        found
     }
 
     /// A slot for `key`, with the guard of its line: the first that `vacate` agrees to.
@@ -60,7 +67,7 @@ impl Table {
         mut clear: impl FnMut(&Guard<'_>) -> bool,
     ) -> Option<(u32, Guard<'_>)> {
         self.index.slots(key.hash).find_map(|slot| {
-            let line = self.arena.line(slot);
+            let line = self.arena.line(slot)?;
             // Reading first keeps the lines of those who stay out of everybody's way.
             if !vacate(line) {
                 return None;
@@ -121,8 +128,12 @@ impl Subjects {
     }
 
     #[inline]
-    pub(crate) fn line(&self, slot: u32) -> Line<'_> {
+    pub(crate) fn line(&self, slot: u32) -> Option<Line<'_>> {
         self.table.arena.line(slot)
+    }
+
+    pub(crate) fn refunds(&self, slot: u32) -> Refunds<'_> {
+        self.table.arena.refunds(slot)
     }
 
     /// The words that a subject without a line would start with, where it is parked.
@@ -134,7 +145,7 @@ impl Subjects {
         moment: &Moment<'_>,
     ) -> Option<[u64; MAX_RULES]> {
         let slot = self.parked.find(key)?;
-        let seen = self.parked.arena.line(slot).snapshot(MAX_RULES);
+        let seen = self.parked.arena.line(slot)?.snapshot(MAX_RULES);
         seen.holds(key).then(|| self.unpacked(plan, &seen.words, seen.meta.tier(), tier, moment))
     }
 
@@ -162,7 +173,8 @@ impl Subjects {
         )?;
         let unparked = self.unpark(plan, key, tier, moment);
         self.table.index.clear(slot);
-        guard.replace(Some((key, tier)), unparked.as_ref().unwrap_or(start), rules);
+        let words = unparked.as_ref().unwrap_or(start);
+        guard.replace(Some((key, tier)), words.get(..rules).unwrap_or(words), self.table.arena.refunds(slot));
         self.table.index.set(slot, key.hash);
         Some(slot)
     }
@@ -196,7 +208,7 @@ impl Subjects {
         if guard.is_tightened(moment.now) {
             return false;
         }
-        let words = guard.words(rules.rules.len());
+        let words = guard.snapshot().words;
         let mut idle = true;
         for (rule, word) in rules.rules.iter().zip(&words) {
             if !bucket::is_idle(rule, *word, moment) {
@@ -224,6 +236,8 @@ impl Subjects {
             *place = words.get(index).copied().unwrap_or(0);
         }
         let key = guard.key(&self.places);
+        #[cfg(tollgate_mutant = "park_after_leaving")]
+        return true;
         let _group = self.parked.index.lock(key.hash);
         let taken = self.parked.take(
             &key,
@@ -232,7 +246,7 @@ impl Subjects {
         );
         let Some((slot, mut place)) = taken else { return false };
         self.parked.index.clear(slot);
-        place.replace(Some((&key, tier)), &packed, parkable(rules).count());
+        place.replace(Some((&key, tier)), &packed, self.parked.arena.refunds(slot));
         self.parked.index.set(slot, key.hash);
         true
     }
@@ -249,13 +263,13 @@ impl Subjects {
     /// Takes the words of `key` out of the parked table.
     fn unpark(&self, plan: &Plan, key: &Key, tier: u8, moment: &Moment<'_>) -> Option<[u64; MAX_RULES]> {
         let slot = self.parked.find(key)?;
-        let mut guard = self.parked.arena.line(slot).lock();
+        let mut guard = self.parked.arena.line(slot)?.lock();
         if !guard.holds(key) {
             return None;
         }
         let seen = guard.snapshot();
         self.parked.index.clear(slot);
-        guard.replace(None, &[0; MAX_RULES], 0);
+        guard.replace(None, &[], self.parked.arena.refunds(slot));
         Some(self.unpacked(plan, &seen.words, seen.meta.tier(), tier, moment))
     }
 

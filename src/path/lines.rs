@@ -1,0 +1,90 @@
+//! All lines of a limiter, and where each is.
+
+use super::LEVELS;
+use crate::{
+    decision::Level,
+    id::Places,
+    line::{Line, Meta, Refunds},
+    policy::plan::{LevelPlan, Plan},
+    table::{Arena, OutOfMemory, Spacing, Subjects},
+};
+
+/// All lines of a limiter.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    pub(crate) accounts: Subjects,
+    pub(crate) organizations: Subjects,
+    /// Three for each tier: its total, and the overflow lines of its accounts and of its organizations.
+    tiers: Arena,
+}
+
+/// Where a line is, in words that outlive a borrow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Home {
+    Account(u32),
+    Organization(u32),
+    /// A line of the tiers' arena.
+    Tier(u32),
+}
+
+impl Lines {
+    pub(crate) fn new(plan: &Plan, places: &Places) -> Result<Lines, OutOfMemory> {
+        let capacity = &plan.capacity;
+        let most = |count: fn(&LevelPlan) -> usize| {
+            let levels = plan.tiers.iter().flat_map(|tier| [&tier.account, &tier.organization, &tier.total]);
+            levels.map(count).max().unwrap_or(0)
+        };
+        let rules = (most(|level| level.rules.len()), most(LevelPlan::rates));
+        let tiers = Arena::new(plan.tiers.len() * LEVELS, rules, Spacing::CacheLines)?;
+        for slot in 0..tiers.slots() {
+            let slot = slot as u32;
+            if let Some(line) = tiers.line(slot) {
+                line.lock().set_meta(Meta::unnamed((slot / LEVELS as u32) as u8));
+            }
+        }
+        Ok(Lines {
+            accounts: Subjects::new(
+                plan,
+                Level::Account,
+                (capacity.accounts, capacity.parked_accounts),
+                places.clone(),
+            )?,
+            organizations: Subjects::new(
+                plan,
+                Level::Organization,
+                (capacity.organizations, capacity.parked_organizations),
+                places.clone(),
+            )?,
+            tiers,
+        })
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.accounts.occupancy().bytes + self.organizations.occupancy().bytes + self.tiers.bytes()
+    }
+
+    #[inline]
+    pub(super) fn line(&self, home: Home) -> Option<Line<'_>> {
+        match home {
+            Home::Account(slot) => self.accounts.line(slot),
+            Home::Organization(slot) => self.organizations.line(slot),
+            Home::Tier(slot) => self.tiers.line(slot),
+        }
+    }
+
+    pub(super) fn refunds(&self, home: Home) -> Refunds<'_> {
+        match home {
+            Home::Account(slot) => self.accounts.refunds(slot),
+            Home::Organization(slot) => self.organizations.refunds(slot),
+            Home::Tier(slot) => self.tiers.refunds(slot),
+        }
+    }
+
+    pub(super) fn subjects(&self, level: Level) -> Option<&Subjects> {
+        match level {
+            Level::Account => Some(&self.accounts),
+            Level::Organization => Some(&self.organizations),
+            Level::Tier => None,
+        }
+    }
+}

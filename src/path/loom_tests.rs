@@ -1,0 +1,164 @@
+//! Every interleaving of two requests, and of a settlement, on paths with a common parent.
+
+use loom::{sync::Arc, thread};
+
+use super::{Charged, Hints, Hold, Home, Lines, Path, Stopped};
+use crate::{
+    bucket::{Mode, Moment},
+    decision::Name,
+    id::{Fingerprints, Id, Identity, Tier},
+    line::loom_tests::explore,
+    meter::{Cost, Meter},
+    policy::plan::{Capacity, LevelPlan, Limit, Plan, Rule, TierPlan},
+};
+
+const MOMENT: Moment<'static> = Moment { now: 0, unix_at_origin: 0, calendars: &[] };
+
+/// One tier: a budget for each account, and one for all.
+fn plan(account: u64, total: u64) -> Plan {
+    let level = |limit| {
+        let rule = Rule {
+            name: Name::new("budget").unwrap(),
+            meter: Meter::from_index(0).unwrap(),
+            limit: Limit::Budget { limit },
+        };
+        LevelPlan { rules: Box::new([rule]) }
+    };
+    let tier = TierPlan {
+        name: Name::new("tier").unwrap(),
+        account: level(account),
+        organization: LevelPlan::default(),
+        total: level(total),
+    };
+    Plan {
+        meters: Vec::new(),
+        tiers: vec![tier],
+        calendars: Vec::new(),
+        zone: "UTC".to_owned(),
+        capacity: Capacity { accounts: 1, organizations: 0, parked_accounts: 0, parked_organizations: 0 },
+        memory: 0,
+        anonymous: None,
+        replicas: 1,
+        largest_factor: 16,
+        warnings: Vec::new(),
+    }
+}
+
+struct World {
+    plan: Plan,
+    lines: Lines,
+    fingerprints: Fingerprints,
+}
+
+impl World {
+    fn new(account: u64, total: u64) -> Arc<World> {
+        let plan = plan(account, total);
+        let fingerprints = Fingerprints::new([1; 16]);
+        let lines = Lines::new(&plan, &fingerprints.places()).unwrap();
+        let world = World { plan, lines, fingerprints };
+        for account in [1, 2] {
+            let identity = world.identity(account);
+            world.path(&identity).settle_in(&world.lines, &MOMENT);
+        }
+        Arc::new(world)
+    }
+
+    fn identity(&self, account: u64) -> Identity {
+        Identity::new(self.fingerprints.key(Id::Integer(account)), Tier::from_index(0).unwrap())
+    }
+
+    fn path<'a>(&'a self, identity: &'a Identity) -> Path<'a> {
+        Path::find(&self.lines, &self.plan, identity, Hints::default()).unwrap()
+    }
+
+    /// Spends one, as the limiter does; whether it was admitted.
+    fn spend(&self, account: u64, mut hold: Option<&mut Hold>) -> bool {
+        let identity = self.identity(account);
+        let path = self.path(&identity);
+        let mode = if hold.is_some() { Mode::Hold } else { Mode::Spend };
+        loop {
+            let mut charged = Charged::new();
+            match path.look(&self.lines, &one(), mode, &MOMENT, &mut charged) {
+                Err(Stopped::Refused(_)) => return false,
+                Err(_) => unreachable!("no line changes hands"),
+                Ok(()) => {}
+            }
+            if path.commit(&self.lines, &mut charged, &one(), &MOMENT, hold.as_deref_mut()).is_ok() {
+                return true;
+            }
+            thread::yield_now();
+        }
+    }
+
+    /// What is spent of the budgets of both accounts and of the tier.
+    fn spent(&self) -> (u64, u64) {
+        let account = |account| {
+            let slot = self.lines.accounts.find(&self.identity(account).account).unwrap();
+            self.lines.line(Home::Account(slot)).unwrap().snapshot(1).words[0]
+        };
+        (account(1) + account(2), self.lines.line(Home::Tier(0)).unwrap().snapshot(1).words[0])
+    }
+}
+
+fn one() -> Cost {
+    Cost::of(Meter::from_index(0).unwrap(), 1)
+}
+
+/// Two accounts, and one token left at their tier: one is admitted, and the levels agree. Mutant:
+/// `commit_trusts_the_look`.
+#[test]
+fn loom_two_paths_with_a_common_parent() {
+    explore(|| {
+        let world = World::new(5, 1);
+        let other = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.spend(2, None))
+        };
+        let admitted = u64::from(world.spend(1, None)) + u64::from(other.join().unwrap());
+        assert_eq!(admitted, 1);
+        assert_eq!(world.spent(), (1, 1));
+    });
+}
+
+/// A charge beside a settlement that gives all back: both are done whole, whichever comes first.
+#[test]
+fn loom_charge_and_settlement() {
+    explore(|| {
+        let world = World::new(5, 2);
+        let mut hold = Hold::new(0);
+        assert!(world.spend(1, Some(&mut hold)));
+        let other = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.spend(2, None))
+        };
+        hold.settle(&world.lines, &world.plan, (&one(), &Cost::FREE), &MOMENT);
+        assert!(other.join().unwrap());
+        assert_eq!(world.spent(), (1, 1));
+    });
+}
+
+/// A permit is settled while its line is given to another subject: the newcomer's words are its own. Mutant:
+/// `settle_ignores_generation`.
+#[test]
+fn loom_settlement_and_eviction() {
+    explore(|| {
+        let world = World::new(5, 5);
+        let mut hold = Hold::new(0);
+        assert!(world.spend(1, Some(&mut hold)));
+        let slot = world.lines.accounts.find(&world.identity(1).account).unwrap();
+        let other = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || {
+                let newcomer = world.fingerprints.key(Id::Integer(9));
+                let line = world.lines.line(Home::Account(slot)).unwrap();
+                line.lock().replace(Some((&newcomer, 0)), &[3], world.lines.refunds(Home::Account(slot)));
+            })
+        };
+        hold.settle(&world.lines, &world.plan, (&one(), &Cost::FREE), &MOMENT);
+        other.join().unwrap();
+        let seen = world.lines.line(Home::Account(slot)).unwrap().snapshot(1);
+        assert_eq!(seen.words[0], 3);
+        // Either way the tier got it back.
+        assert_eq!(world.lines.line(Home::Tier(0)).unwrap().snapshot(1).words[0], 0);
+    });
+}
