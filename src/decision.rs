@@ -29,6 +29,13 @@ impl<const N: usize> Name<N> {
     }
 }
 
+impl<const N: usize> Default for Name<N> {
+    /// The empty name.
+    fn default() -> Name<N> {
+        Name { length: 0, bytes: [0; N] }
+    }
+}
+
 impl<const N: usize> fmt::Display for Name<N> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.pad(self.as_str())
@@ -206,10 +213,9 @@ impl Denial {
 
     /// For an identity whose tier is none of the policy's: it came from another limiter.
     pub(crate) fn unknown_tier(at: u64) -> Denial {
-        let unknown = Name::new("unknown").unwrap_or(Name { length: 0, bytes: [0; 31] });
-        let rule = Name { length: 0, bytes: [0; 15] };
+        let unknown = Name::new("unknown").unwrap_or_default();
         let refusal = Refusal { wait: Wait::Never, left: 0 };
-        Denial::new(refusal, (Level::Tier, unknown, unknown, rule), at, false)
+        Denial::new(refusal, (Level::Tier, unknown, unknown, Name::default()), at, false)
     }
 
     fn wait(&self) -> Wait {

@@ -2,14 +2,12 @@
 //!
 //! Integers and UUIDs are kept as they are and compared exactly. Text becomes a 128-bit fingerprint keyed with
 //! the limiter's secret (SipHash-1-3-128), so that nobody who chooses a name can aim at another's line: two
-//! given names meet with odds of 2^-128, and among a billion names any two with odds of about 2^-69. The hash
-//! that places a key in a table is another one (`ahash`), under seeds from the same secret; it identifies
-//! nobody.
-
-use std::hash::Hasher;
+//! given names meet with odds of 2^-128, and among a billion names any two with odds of about 2^-69. A fingerprint also
+//! says where a key goes in a table; integers and UUIDs are placed by another hash (`ahash`), under seeds from the same
+//! secret, which identifies nobody.
 
 use ahash::RandomState;
-use siphasher::sip128::{Hasher128, SipHasher13};
+use siphasher::sip128::SipHasher13;
 
 /// An identifier as the server knows it.
 ///
@@ -63,7 +61,13 @@ pub(crate) struct Key {
 impl Key {
     /// The key that a line keeps in `words` and `kind`.
     pub(crate) fn kept(words: [u64; 2], kind: u8, places: &Places) -> Key {
-        Key { words, kind, hash: places.0.hash_one((words, kind)) }
+        let hash = if kind == Kind::Text as u8 || kind == Kind::Anonymous as u8 {
+            // A keyed fingerprint is as good as a hash of it; the kind keeps two of one text apart.
+            words[0].wrapping_add(u64::from(kind))
+        } else {
+            places.0.hash_one((words, kind))
+        };
+        Key { words, kind, hash }
     }
 }
 
@@ -80,20 +84,19 @@ impl std::fmt::Debug for Places {
 
 /// Turns identifiers into keys.
 pub(crate) struct Fingerprints {
-    secret: [u8; 16],
+    hasher: SipHasher13,
     places: Places,
 }
 
 impl Fingerprints {
     pub(crate) fn new(secret: [u8; 16]) -> Fingerprints {
+        let hasher = SipHasher13::new_with_key(&secret);
         let seed = |number: u8| {
-            let mut hasher = SipHasher13::new_with_key(&secret);
-            hasher.write_u8(number);
-            let hash = hasher.finish128();
+            let hash = hasher.hash(&[number]);
             (hash.h1, hash.h2)
         };
         let ((first, second), (third, fourth)) = (seed(1), seed(2));
-        Fingerprints { secret, places: Places(RandomState::with_seeds(first, second, third, fourth)) }
+        Fingerprints { hasher, places: Places(RandomState::with_seeds(first, second, third, fourth)) }
     }
 
     pub(crate) fn places(&self) -> Places {
@@ -117,9 +120,7 @@ impl Fingerprints {
     }
 
     fn fingerprint(&self, text: &str) -> [u64; 2] {
-        let mut hasher = SipHasher13::new_with_key(&self.secret);
-        hasher.write(text.as_bytes());
-        let hash = hasher.finish128();
+        let hash = self.hasher.hash(text.as_bytes());
         [hash.h1, hash.h2]
     }
 

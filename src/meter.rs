@@ -33,11 +33,13 @@ impl Meter {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Cost {
     amounts: [u64; MAX_METERS],
+    /// A bit for each meter whose amount is not 0, so that a decision looks at the rules of these alone.
+    spent: u8,
 }
 
 impl Cost {
     /// A cost of nothing on every meter.
-    pub const FREE: Cost = Cost { amounts: [0; MAX_METERS] };
+    pub const FREE: Cost = Cost { amounts: [0; MAX_METERS], spent: 0 };
 
     /// `amount` of `meter` and nothing of the others.
     #[inline]
@@ -50,7 +52,9 @@ impl Cost {
     #[inline]
     #[must_use]
     pub fn and(mut self, meter: Meter, amount: u64) -> Cost {
+        let bit = 1 << meter.index();
         self.amounts[meter.index()] = amount;
+        self.spent = if amount == 0 { self.spent & !bit } else { self.spent | bit };
         self
     }
 
@@ -59,5 +63,32 @@ impl Cost {
     #[must_use]
     pub fn amount(&self, meter: Meter) -> u64 {
         self.amounts[meter.index()]
+    }
+
+    /// The meters of which it spends something.
+    #[inline]
+    pub(crate) fn spent(&self) -> Spent {
+        Spent(self.spent)
+    }
+
+    /// The meters of which it or `other` spends something.
+    pub(crate) fn spent_or(&self, other: &Cost) -> Spent {
+        Spent(self.spent | other.spent)
+    }
+}
+
+/// A few meters, first to last.
+#[derive(Clone, Copy)]
+pub(crate) struct Spent(u8);
+
+impl Iterator for Spent {
+    type Item = Meter;
+
+    #[inline]
+    fn next(&mut self) -> Option<Meter> {
+        let rest = self.0 & self.0.checked_sub(1)?;
+        let meter = Meter(self.0.trailing_zeros() as u8);
+        self.0 = rest;
+        Some(meter)
     }
 }

@@ -13,7 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 /// An instant of a limiter's clock, in nanoseconds since the clock's origin.
@@ -50,16 +50,22 @@ pub trait Clock: Send + Sync + 'static {
     fn unix(&self) -> i64;
 }
 
-/// The operating system's monotonic clock, and its wall clock for calendars.
-#[derive(Clone, Copy, Debug)]
+/// The machine's monotonic clock, and the operating system's wall clock for calendars.
+///
+/// Where the processor has an invariant time-stamp counter, that is read, scaled to nanoseconds by a calibration
+/// against the operating system's clock; elsewhere the operating system's clock itself.
+#[derive(Clone, Debug)]
 pub struct SystemClock {
-    origin: Instant,
+    clock: quanta::Clock,
+    origin: u64,
 }
 
 impl SystemClock {
-    /// A clock that starts at 0 now.
+    /// A clock that starts at 0 now. The first one of a process calibrates the counter, which takes up to 200 ms.
     pub fn new() -> SystemClock {
-        SystemClock { origin: Instant::now() }
+        let clock = quanta::Clock::new();
+        let origin = clock.raw();
+        SystemClock { clock, origin }
     }
 }
 
@@ -72,9 +78,7 @@ impl Default for SystemClock {
 impl Clock for SystemClock {
     #[inline]
     fn elapsed(&self) -> u64 {
-        let elapsed = self.origin.elapsed();
-        // 2^64 s do not pass; the product saturates only after 584 years.
-        elapsed.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(elapsed.subsec_nanos()))
+        self.clock.delta_as_nanos(self.origin, self.clock.raw())
     }
 
     fn unix(&self) -> i64 {

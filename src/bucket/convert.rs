@@ -37,7 +37,7 @@ fn convert_word(from: &Rule, to: &Rule, word: u64, moment: &Moment<'_>) -> u64 {
             if ticks == 0 { 0 } else { rate::supply(new, moment.now) + new.slack + ticks as u64 }
         }
         (Limit::Quota(old), Limit::Quota(new)) => {
-            let used = super::used(from, word, moment);
+            let used = super::used(&from.limit, word, moment);
             match moment.window(new.calendar) {
                 Some(_) if old.calendar == new.calendar => word,
                 Some((_, window)) => quota::restate(new, used, window),

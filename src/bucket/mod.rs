@@ -47,9 +47,9 @@ impl Moment<'_> {
     }
 
     /// The same with `now` moved to the start of the window that `word` is in, for a request that is behind it.
-    pub(crate) fn caught_up_with(mut self, rule: &Rule, word: u64) -> Self {
+    pub(crate) fn caught_up_with(mut self, limit: &Limit, word: u64) -> Self {
         let before = self.now;
-        if let Limit::Quota(quota) = &rule.limit
+        if let Limit::Quota(quota) = limit
             && let Some(calendar) = self.calendars.get(usize::from(quota.calendar))
         {
             let number = u32::try_from(quota::unpack(quota, word).0).unwrap_or(u32::MAX);
@@ -130,21 +130,28 @@ pub(crate) enum Mode {
 
 /// Charges `amount` to a bucket that holds `word`.
 ///
-/// An amount of 0 is admitted by any bucket and changes none.
+/// `amount` is at least 1: what is not spent is not asked for.
 #[inline]
 pub(crate) fn step(
-    rule: &Rule,
+    limit: &Limit,
     word: u64,
     amount: u64,
     factor: Factor,
     mode: Mode,
     moment: &Moment<'_>,
 ) -> Step {
-    if amount == 0 {
-        return Step::Admit(word);
+    if let Limit::Rate(rate) = limit {
+        return rate::charge(rate, word, amount, factor, moment.now).map_or(Step::Refuse, Step::Admit);
     }
-    let admitted = match &rule.limit {
-        Limit::Rate(rate) => rate::charge(rate, word, amount, factor, moment.now),
+    // By value, so that the caller's may stay in registers.
+    step_counted(limit, word, amount, mode, *moment)
+}
+
+/// [`step`] of the rules that count: all but rates, whose step is worth having in place.
+#[inline(never)]
+fn step_counted(limit: &Limit, word: u64, amount: u64, mode: Mode, moment: Moment<'_>) -> Step {
+    let admitted = match limit {
+        Limit::Rate(_) => None,
         Limit::Quota(quota) => match moment.window(quota.calendar) {
             Some((_, window)) => return quota::charge(quota, word, amount, window),
             // A plan has every calendar that its quotas name.
@@ -167,8 +174,8 @@ fn within(used: u64, amount: u64, limit: u64) -> Option<u64> {
 }
 
 /// Why [`step`] refused.
-pub(crate) fn refusal(rule: &Rule, word: u64, amount: u64, factor: Factor, moment: &Moment<'_>) -> Refusal {
-    match &rule.limit {
+pub(crate) fn refusal(limit: &Limit, word: u64, amount: u64, factor: Factor, moment: Moment<'_>) -> Refusal {
+    match limit {
         Limit::Rate(rate) => rate::refusal(rate, word, amount, factor, moment.now),
         Limit::Quota(quota) => match moment.window(quota.calendar) {
             Some((calendar, window)) => {
@@ -186,17 +193,17 @@ pub(crate) fn refusal(rule: &Rule, word: u64, amount: u64, factor: Factor, momen
 
 /// Whether a bucket decides like a fresh one from now on.
 #[inline]
-pub(crate) fn is_idle(rule: &Rule, word: u64, moment: &Moment<'_>) -> bool {
-    match &rule.limit {
+pub(crate) fn is_idle(limit: &Limit, word: u64, moment: &Moment<'_>) -> bool {
+    match limit {
         Limit::Rate(rate) => word <= rate::supply(rate, moment.now),
-        Limit::Quota(_) => used(rule, word, moment) == 0,
+        Limit::Quota(_) => used(limit, word, moment) == 0,
         Limit::Budget { .. } | Limit::InFlight { .. } => word == 0,
     }
 }
 
 /// What is used of a rule now: tokens owed, the window's use, spent, or held.
-pub(crate) fn used(rule: &Rule, word: u64, moment: &Moment<'_>) -> u64 {
-    match &rule.limit {
+pub(crate) fn used(limit: &Limit, word: u64, moment: &Moment<'_>) -> u64 {
+    match limit {
         Limit::Rate(rate) => rate::owed(rate, word, moment.now),
         Limit::Quota(quota) => moment
             .window(quota.calendar)
@@ -206,21 +213,21 @@ pub(crate) fn used(rule: &Rule, word: u64, moment: &Moment<'_>) -> u64 {
 }
 
 /// What is left of a rule now; `None` where it has no limit.
-pub(crate) fn left(rule: &Rule, word: u64, factor: Factor, moment: &Moment<'_>) -> Option<u64> {
-    match &rule.limit {
+pub(crate) fn left(limit: &Limit, word: u64, factor: Factor, moment: &Moment<'_>) -> Option<u64> {
+    match limit {
         Limit::Rate(rate) => Some(rate::left(rate, word, factor, moment.now)),
-        Limit::Quota(quota) => Some(quota.limit.saturating_sub(used(rule, word, moment))),
+        Limit::Quota(quota) => Some(quota.limit.saturating_sub(used(limit, word, moment))),
         Limit::Budget { limit: UNLIMITED } => None,
         Limit::Budget { limit } | Limit::InFlight { limit } => Some(limit.saturating_sub(word)),
     }
 }
 
 /// When a rule is whole again, if only time passes.
-pub(crate) fn full_at(rule: &Rule, word: u64, moment: &Moment<'_>) -> Wait {
-    if is_idle(rule, word, moment) {
+pub(crate) fn full_at(limit: &Limit, word: u64, moment: &Moment<'_>) -> Wait {
+    if is_idle(limit, word, moment) {
         return Wait::At(moment.now);
     }
-    match &rule.limit {
+    match limit {
         Limit::Rate(rate) => rate::full_at(rate, word),
         Limit::Quota(quota) => match moment.window(quota.calendar) {
             // A request for all of it would be admitted then.
@@ -237,8 +244,8 @@ pub(crate) fn full_at(rule: &Rule, word: u64, moment: &Moment<'_>) -> Wait {
 
 /// What a permit notes of a bucket right after its charge.
 #[inline]
-pub(crate) fn mark(rule: &Rule, word: u64, refunded: u64) -> u64 {
-    match &rule.limit {
+pub(crate) fn mark(limit: &Limit, word: u64, refunded: u64) -> u64 {
+    match limit {
         Limit::Rate(_) => rate::mark(word, refunded),
         Limit::Quota(quota) => quota::unpack(quota, word).0,
         Limit::Budget { .. } | Limit::InFlight { .. } => 0,
@@ -266,7 +273,7 @@ pub(crate) struct Settled {
 /// Replaces a charge of `reserved` by one of `actual`, and lets go what was in flight. `mark` is `None` where the
 /// bucket is no longer the one that was charged: nothing is then given back to a rate or a quota.
 pub(crate) fn settle(
-    rule: &Rule,
+    limit: &Limit,
     words: Words,
     mark: Option<u64>,
     (reserved, actual): (u64, u64),
@@ -277,7 +284,7 @@ pub(crate) fn settle(
     let plain = |word| Settled { words: Words { word, refunded }, clipped: 0, cut: 0 };
     let back = reserved.saturating_sub(actual);
     let extra = actual.saturating_sub(reserved);
-    match &rule.limit {
+    match limit {
         Limit::InFlight { .. } => plain(word.saturating_sub(reserved)),
         _ if reserved == actual => plain(word),
         Limit::Rate(rate) if back > 0 => match mark {

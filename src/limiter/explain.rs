@@ -7,7 +7,7 @@ use crate::{
     bucket,
     decision::{Level, Name, RuleName, Wait},
     id::Identity,
-    path::{Hints, Path},
+    path::Path,
     policy::plan::Limit,
 };
 
@@ -55,14 +55,14 @@ pub(super) fn explain(shared: &Shared, identity: &Identity) -> Explanation {
     let at = now.as_u64();
     loop {
         let mut rules = Vec::new();
-        let Some(path) = Path::find(&shared.lines, &shared.plan, identity, Hints::default()) else {
+        let Some(path) = Path::find(&shared.lines, &shared.plan, identity) else {
             return Explanation { at, rules };
         };
-        let tier = shared.plan.tiers.get(usize::from(path.tier()));
+        let tier = shared.plan.tiers.get(usize::from(identity.tier().as_u8()));
         let seen = path.inspect(
             &shared.lines,
             &moment,
-            |bucket::Seen { level, rule, word, factor, tightened_until }| {
+            |bucket::Seen { level, rule, word, factor, tightened_until, .. }| {
                 let (Some(tier), Some(meter)) = (tier, shared.plan.meters.get(rule.meter.index())) else {
                     return;
                 };
@@ -70,7 +70,7 @@ pub(super) fn explain(shared: &Shared, identity: &Identity) -> Explanation {
                     Limit::Rate(rate) => ("rate", Some(rate.burst)),
                     Limit::Quota(quota) => ("quota", Some(quota.limit)),
                     Limit::Budget { limit } => {
-                        ("budget", bucket::left(rule, 0, factor, &moment).and(Some(*limit)))
+                        ("budget", bucket::left(&rule.limit, 0, factor, &moment).and(Some(*limit)))
                     }
                     Limit::InFlight { limit } => ("in_flight", Some(*limit)),
                 };
@@ -81,9 +81,9 @@ pub(super) fn explain(shared: &Shared, identity: &Identity) -> Explanation {
                     rule: rule.name,
                     kind,
                     limit,
-                    used: bucket::used(rule, word, &moment),
-                    left: bucket::left(rule, word, factor, &moment),
-                    full_in: match bucket::full_at(rule, word, &moment) {
+                    used: bucket::used(&rule.limit, word, &moment),
+                    left: bucket::left(&rule.limit, word, factor, &moment),
+                    full_in: match bucket::full_at(&rule.limit, word, &moment) {
                         Wait::OnRelease | Wait::Never => None,
                         timed => timed.instant().map(|instant| instant.saturating_sub(at)),
                     },

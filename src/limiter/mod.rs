@@ -14,11 +14,11 @@ pub use permit::Permit;
 use std::{fmt, sync::Arc};
 
 use crate::{
-    bucket::{Mode, Moment},
+    bucket::Moment,
     decision::{Denial, Receipt},
     id::{Fingerprints, Id, Identity, Organization, Tier},
     meter::{Cost, Meter},
-    path::{Charged, Hints, Hold, Lines, Path, Stopped},
+    path::{Ask, Charged, Hints, Lane, Lines, Look, Note, Path, Spend, Stopped},
     policy::plan::Plan,
     sync::{AtomicU64, Ordering},
     time::{Clock, Nanos, SystemClock},
@@ -159,13 +159,6 @@ impl Caller for Subject {
     }
 }
 
-/// What to do with a request that every bucket would admit.
-enum Intent<'a> {
-    Peek,
-    Spend,
-    Hold(&'a mut Hold),
-}
-
 impl Limiter {
     /// A limiter for `plan`, to be completed with [`Builder::build`].
     pub fn builder(plan: Plan) -> Builder {
@@ -214,11 +207,12 @@ impl Limiter {
     pub fn subject(&self, identity: &Identity) -> Subject {
         let lines = &self.shared.lines;
         let moment = self.shared.moment(self.now());
-        if let Some(mut path) = Path::find(lines, &self.shared.plan, identity, Hints::default()) {
-            path.settle_in(lines, &moment);
+        if let Some(mut path) = Path::find(lines, &self.shared.plan, identity) {
+            path.enter(lines, &moment);
         }
-        let account = lines.accounts.find(&identity.account);
-        let organization = identity.organization.and_then(|key| lines.organizations.find(&key));
+        let account = lines.accounts.find(&identity.account).map(|(slot, _)| slot);
+        let organization = identity.organization.as_ref().and_then(|key| lines.organizations.find(key));
+        let organization = organization.map(|(slot, _)| slot);
         Subject { identity: *identity, hints: Hints { account, organization } }
     }
 
@@ -230,7 +224,8 @@ impl Limiter {
     /// there is no room, but holds nothing for a check.
     #[inline]
     pub fn check(&self, caller: &impl Caller, cost: &Cost) -> Result<Receipt, Denial> {
-        self.shared.decide(caller.identity(), caller.places(), cost, None, Intent::Spend)
+        let now = || self.now();
+        self.shared.decide(caller.identity(), caller.places(), cost, now, &mut Spend)
     }
 
     /// [`check`](Limiter::check) by a clock that was read before ([`now`](Limiter::now)).
@@ -240,7 +235,7 @@ impl Limiter {
     /// As for [`check`](Limiter::check).
     #[inline]
     pub fn check_at(&self, caller: &impl Caller, cost: &Cost, now: Nanos) -> Result<Receipt, Denial> {
-        self.shared.decide(caller.identity(), caller.places(), cost, Some(now), Intent::Spend)
+        self.shared.decide(caller.identity(), caller.places(), cost, || now, &mut Spend)
     }
 
     /// The answer that [`check`](Limiter::check) would give, with nothing spent and nothing written.
@@ -249,7 +244,7 @@ impl Limiter {
     ///
     /// As for [`check`](Limiter::check).
     pub fn peek(&self, caller: &impl Caller, cost: &Cost) -> Result<Receipt, Denial> {
-        self.shared.decide(caller.identity(), caller.places(), cost, None, Intent::Peek)
+        self.shared.decide_slow(caller.identity(), cost, self.now(), None::<&mut Spend>)
     }
 
     /// Charges an estimate that is settled later, when the real cost is known; holds in-flight rules until then.
@@ -258,7 +253,7 @@ impl Limiter {
     ///
     /// As for [`check`](Limiter::check).
     pub fn reserve(&self, caller: &impl Caller, estimate: &Cost) -> Result<Permit<'_>, Denial> {
-        Permit::reserve(&self.shared, caller, estimate, None)
+        Permit::reserve(&self.shared, caller, estimate, || self.now())
     }
 
     /// [`reserve`](Limiter::reserve) by a clock that was read before.
@@ -272,7 +267,7 @@ impl Limiter {
         estimate: &Cost,
         now: Nanos,
     ) -> Result<Permit<'_>, Denial> {
-        Permit::reserve(&self.shared, caller, estimate, Some(now))
+        Permit::reserve(&self.shared, caller, estimate, || now)
     }
 
     /// Every rule on the caller's path: limit, used, left, and when it is whole again. Allocates; not for the
@@ -322,59 +317,68 @@ impl Shared {
 
     /// Find, look, commit; the clock is read after the find, so that its cache misses overlap.
     #[inline]
-    fn decide(
+    fn decide<N: Note>(
         &self,
         identity: &Identity,
         places: Places,
         cost: &Cost,
-        now: Option<Nanos>,
-        mut intent: Intent<'_>,
+        now: impl FnOnce() -> Nanos,
+        note: &mut N,
     ) -> Result<Receipt, Denial> {
-        let mut hints = places.0;
-        let mut at = now;
-        loop {
-            let Some(mut path) = Path::find(&self.lines, &self.plan, identity, hints) else {
-                return Err(Denial::unknown_tier(at.unwrap_or_else(|| self.now()).as_u64()));
-            };
-            let now = *at.get_or_insert_with(|| self.now());
-            let moment = self.moment(now);
-            match self.walk(&mut path, cost, &moment, &mut intent) {
-                Ok(()) => {
-                    if path.overflow() && !matches!(intent, Intent::Peek) {
-                        self.counters.overflowed.fetch_add(1, Ordering::Relaxed);
+        let lane = Lane::find(&self.lines, &self.plan, identity, places.0);
+        let now = now();
+        let moment = self.moment(now);
+        let ask = &Ask { cost, mode: N::MODE, moment };
+        if let Some(lane) = &lane {
+            let mut charged = Charged::new();
+            match lane.look(ask, &mut charged) {
+                Look::Admitted(versions) => {
+                    #[cfg(all(test, feature = "toml"))]
+                    tests::between_look_and_commit();
+                    if lane.commit(&self.plan, ask, (versions, &charged), note) {
+                        return Ok(Receipt { at: now.as_u64(), overflow: false });
                     }
-                    return Ok(Receipt { at: moment.now, overflow: path.overflow() });
                 }
-                Err(Stopped::Refused(denial)) => return Err(denial),
-                Err(Stopped::Behind(now)) => at = Some(Nanos::new(now)),
-                Err(Stopped::Changed) => hints = Hints::default(),
+                Look::Refused(refused) => {
+                    return Err(refused.denial(&self.plan, identity.tier.as_u8(), moment, false));
+                }
+                Look::Unclear => {}
             }
         }
+        self.decide_slow(identity, cost, now, Some(note))
     }
 
-    #[inline]
-    fn walk<'a>(
-        &'a self,
-        path: &mut Path<'a>,
+    /// The same for what does not go straight. Without a `note`, only answers.
+    #[cold]
+    #[inline(never)]
+    fn decide_slow<N: Note>(
+        &self,
+        identity: &Identity,
         cost: &Cost,
-        moment: &Moment<'_>,
-        intent: &mut Intent<'_>,
-    ) -> Result<(), Stopped> {
-        let mode = if matches!(intent, Intent::Hold(_)) { Mode::Hold } else { Mode::Spend };
-        let mut charged = Charged::new();
-        path.look(&self.lines, cost, mode, moment, &mut charged)?;
-        if matches!(intent, Intent::Peek) {
-            return Ok(());
+        mut now: Nanos,
+        mut note: Option<&mut N>,
+    ) -> Result<Receipt, Denial> {
+        loop {
+            let Some(path) = Path::find(&self.lines, &self.plan, identity) else {
+                return Err(Denial::unknown_tier(now.as_u64()));
+            };
+            let moment = self.moment(now);
+            let ask = &Ask { cost, mode: N::MODE, moment };
+            let decided = match note.as_deref_mut() {
+                Some(note) => path.charge(&self.lines, ask, note),
+                None => path.judge(&self.lines, ask).map(|()| false),
+            };
+            match decided {
+                Ok(overflow) => {
+                    if overflow {
+                        self.counters.overflowed.fetch_add(1, Ordering::Relaxed);
+                    }
+                    return Ok(Receipt { at: moment.now, overflow });
+                }
+                Err(Stopped::Refused(denial)) => return Err(denial),
+                Err(Stopped::Behind(later)) => now = Nanos::new(later),
+                Err(Stopped::Changed) => {}
+            }
         }
-        if !path.is_settled() && path.settle_in(&self.lines, moment) {
-            path.look(&self.lines, cost, mode, moment, &mut charged)?;
-        }
-        #[cfg(all(test, feature = "toml"))]
-        tests::between_look_and_commit();
-        let hold = match intent {
-            Intent::Hold(hold) => Some(&mut **hold),
-            Intent::Peek | Intent::Spend => None,
-        };
-        path.commit(&self.lines, &mut charged, cost, moment, hold)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Caller, Intent, Shared};
+use super::{Caller, Shared};
 use crate::{
     decision::{Denial, Receipt},
     meter::Cost,
@@ -44,11 +44,11 @@ impl<'a> Permit<'a> {
         shared: &'a Arc<Shared>,
         caller: &impl Caller,
         estimate: &Cost,
-        now: Option<Nanos>,
+        now: impl FnOnce() -> Nanos,
     ) -> Result<Permit<'a>, Denial> {
         let identity = caller.identity();
-        let mut hold = Hold::new(identity.tier().as_u8());
-        let receipt = shared.decide(identity, caller.places(), estimate, now, Intent::Hold(&mut hold))?;
+        let mut hold = Hold::new(identity);
+        let receipt = shared.decide(identity, caller.places(), estimate, now, &mut hold)?;
         Ok(Permit { limiter: Handle::Borrowed(shared), receipt, reserved: *estimate, hold, open: true })
     }
 
@@ -69,7 +69,7 @@ impl<'a> Permit<'a> {
             limiter: Handle::Owned(Arc::clone(self.limiter.shared())),
             receipt: self.receipt,
             reserved: self.reserved,
-            hold: self.hold,
+            hold: self.hold.clone(),
             open: true,
         }
     }

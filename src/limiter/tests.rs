@@ -53,10 +53,10 @@ fn member(limiter: &Limiter, tier: &str, account: u64) -> Identity {
 fn words(limiter: &Limiter, identity: &Identity) -> Vec<u64> {
     let lines = &limiter.shared.lines;
     let account =
-        lines.accounts.line(lines.accounts.find(&identity.account).unwrap()).unwrap().snapshot(8).words;
+        lines.accounts.line(lines.accounts.find(&identity.account).unwrap().0).unwrap().snapshot().words;
     let key = identity.organization.unwrap();
     let organization =
-        lines.organizations.line(lines.organizations.find(&key).unwrap()).unwrap().snapshot(8).words;
+        lines.organizations.line(lines.organizations.find(&key).unwrap().0).unwrap().snapshot().words;
     account.into_iter().chain(organization).collect()
 }
 
@@ -125,7 +125,7 @@ fn replaced_between_look_and_commit() {
 
 fn tighten(limiter: &Limiter, identity: &Identity, sixteenths: u16, expiry: u64) {
     let lines = &limiter.shared.lines;
-    let slot = lines.accounts.find(&identity.account).unwrap();
+    let (slot, _) = lines.accounts.find(&identity.account).unwrap();
     lines.accounts.line(slot).unwrap().lock().set_factor(Factor::from_sixteenths(sixteenths), expiry);
 }
 

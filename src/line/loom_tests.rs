@@ -4,7 +4,7 @@
 
 use loom::{sync::Arc, thread};
 
-use super::{Line, Meta, Refunds};
+use super::{CacheLine, Line, Meta, Refunds};
 use crate::{
     bucket::{self, Factor, Mode, Moment, Step},
     decision::Name,
@@ -25,16 +25,13 @@ pub(crate) fn explore(model: impl Fn() + Sync + Send + 'static) {
 
 /// A line of its own, for as many rules as fit a cache line.
 struct Lone {
-    hot: [AtomicU64; 8],
+    hot: [CacheLine; 1],
     cold: [AtomicU64; 4],
 }
 
 impl Lone {
     fn new() -> Arc<Lone> {
-        Arc::new(Lone {
-            hot: std::array::from_fn(|_| AtomicU64::new(0)),
-            cold: std::array::from_fn(|_| AtomicU64::new(0)),
-        })
+        Arc::new(Lone { hot: Default::default(), cold: Default::default() })
     }
 
     fn refunds(&self) -> Refunds<'_> {
@@ -60,8 +57,8 @@ const MOMENT: Moment<'static> = Moment { now: 0, unix_at_origin: 0, calendars: &
 /// Charges one of the budget, as commit does; whether it was admitted.
 fn charge(line: Line<'_>, rule: &Rule) -> bool {
     let mut guard = line.lock();
-    let word = guard.words().next().unwrap();
-    match bucket::step(rule, word, 1, Factor::ONE, Mode::Spend, &MOMENT) {
+    let word = guard.word(0).unwrap();
+    match bucket::step(&rule.limit, word, 1, Factor::ONE, Mode::Spend, &MOMENT) {
         Step::Admit(word) => {
             guard.set_word(0, word);
             true
@@ -82,7 +79,7 @@ fn loom_charge_and_charge() {
         };
         let admitted = usize::from(charge(lone.line(), &rule)) + usize::from(other.join().unwrap());
         assert_eq!(admitted, 1);
-        assert_eq!(lone.line().snapshot(1).words[0], 1);
+        assert_eq!(lone.line().snapshot().words[0], 1);
     });
 }
 
@@ -99,7 +96,7 @@ fn loom_read_and_charge() {
                 guard.set_word(1, 7);
             })
         };
-        let seen = lone.line().snapshot(2);
+        let seen = lone.line().snapshot();
         assert_eq!(seen.words[0], seen.words[1]);
         writer.join().unwrap();
     });
@@ -126,12 +123,12 @@ fn loom_settle_and_replacement() {
         {
             let mut guard = lone.line().lock();
             if guard.generation() == generation {
-                let word = guard.words().next().unwrap();
+                let word = guard.word(0).unwrap();
                 guard.set_word(0, word - 5);
             }
         }
         replacer.join().unwrap();
-        let seen = lone.line().snapshot(1);
+        let seen = lone.line().snapshot();
         assert!(seen.holds(&key(2)));
         assert_eq!(seen.words[0], 9);
     });
@@ -149,11 +146,11 @@ fn loom_look_and_replacement() {
                 lone.line().lock().replace(Some((&key(2), 0)), &[2], lone.refunds());
             })
         };
-        let seen = lone.line().snapshot(1);
+        let seen = lone.line().snapshot();
         assert_eq!(seen.words[0], if seen.holds(&key(1)) { 1 } else { 2 });
         assert_eq!(seen.meta, Meta::of(&key(1), 0));
         replacer.join().unwrap();
         // The guard was let go.
-        assert_eq!(lone.hot[0].load(Ordering::Relaxed) & 1, 0);
+        assert_eq!(lone.hot[0].word(0).load(Ordering::Relaxed) & 1, 0);
     });
 }

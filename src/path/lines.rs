@@ -4,9 +4,9 @@ use super::LEVELS;
 use crate::{
     decision::Level,
     id::Places,
-    line::{Line, Meta, Refunds},
+    line::{Head, Line, Meta, Refunds},
     policy::plan::{LevelPlan, Plan},
-    table::{Arena, OutOfMemory, Spacing, Subjects},
+    table::{Arena, OutOfMemory, Subjects},
 };
 
 /// All lines of a limiter.
@@ -27,6 +27,25 @@ pub(crate) enum Home {
     Tier(u32),
 }
 
+impl Home {
+    pub(crate) fn total(tier: u8) -> Home {
+        Home::Tier(u32::from(tier) * LEVELS as u32)
+    }
+
+    /// The line that stands in for accounts or organizations of `tier` that have none.
+    pub(super) fn overflow(level: Level, tier: u8) -> Home {
+        Home::Tier(u32::from(tier) * LEVELS as u32 + if level == Level::Account { 1 } else { 2 })
+    }
+
+    pub(super) fn of(level: Level, slot: u32) -> Home {
+        match level {
+            Level::Account => Home::Account(slot),
+            Level::Organization => Home::Organization(slot),
+            Level::Tier => Home::Tier(slot),
+        }
+    }
+}
+
 impl Lines {
     pub(crate) fn new(plan: &Plan, places: &Places) -> Result<Lines, OutOfMemory> {
         let capacity = &plan.capacity;
@@ -35,7 +54,7 @@ impl Lines {
             levels.map(count).max().unwrap_or(0)
         };
         let rules = (most(|level| level.rules.len()), most(LevelPlan::rates));
-        let tiers = Arena::new(plan.tiers.len() * LEVELS, rules, Spacing::CacheLines)?;
+        let tiers = Arena::new(plan.tiers.len() * LEVELS, rules)?;
         for slot in 0..tiers.slots() {
             let slot = slot as u32;
             if let Some(line) = tiers.line(slot) {
@@ -61,6 +80,11 @@ impl Lines {
 
     pub(crate) fn bytes(&self) -> usize {
         self.accounts.occupancy().bytes + self.organizations.occupancy().bytes + self.tiers.bytes()
+    }
+
+    #[inline]
+    pub(super) fn total(&self, tier: u8) -> Option<Head<'_>> {
+        self.tiers.head(u32::from(tier) * LEVELS as u32)
     }
 
     #[inline]

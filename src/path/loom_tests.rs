@@ -2,9 +2,9 @@
 
 use loom::{sync::Arc, thread};
 
-use super::{Charged, Hints, Hold, Home, Lines, Path, Stopped};
+use super::{Ask, Charged, Hints, Hold, Home, Lane, Lines, Look, Note, Path, Spend};
 use crate::{
-    bucket::{Mode, Moment},
+    bucket::Moment,
     decision::Name,
     id::{Fingerprints, Id, Identity, Tier},
     line::loom_tests::explore,
@@ -24,12 +24,8 @@ fn plan(account: u64, total: u64) -> Plan {
         };
         LevelPlan { rules: Box::new([rule]) }
     };
-    let tier = TierPlan {
-        name: Name::new("tier").unwrap(),
-        account: level(account),
-        organization: LevelPlan::default(),
-        total: level(total),
-    };
+    let tier =
+        TierPlan::new(Name::new("tier").unwrap(), [level(account), LevelPlan::default(), level(total)]);
     Plan {
         meters: Vec::new(),
         tiers: vec![tier],
@@ -58,7 +54,7 @@ impl World {
         let world = World { plan, lines, fingerprints };
         for account in [1, 2] {
             let identity = world.identity(account);
-            world.path(&identity).settle_in(&world.lines, &MOMENT);
+            Path::find(&world.lines, &world.plan, &identity).unwrap().enter(&world.lines, &MOMENT).unwrap();
         }
         Arc::new(world)
     }
@@ -67,24 +63,21 @@ impl World {
         Identity::new(self.fingerprints.key(Id::Integer(account)), Tier::from_index(0).unwrap())
     }
 
-    fn path<'a>(&'a self, identity: &'a Identity) -> Path<'a> {
-        Path::find(&self.lines, &self.plan, identity, Hints::default()).unwrap()
-    }
-
     /// Spends one, as the limiter does; whether it was admitted.
-    fn spend(&self, account: u64, mut hold: Option<&mut Hold>) -> bool {
+    fn spend<N: Note>(&self, account: u64, note: &mut N) -> bool {
         let identity = self.identity(account);
-        let path = self.path(&identity);
-        let mode = if hold.is_some() { Mode::Hold } else { Mode::Spend };
+        let ask = Ask { cost: &one(), mode: N::MODE, moment: MOMENT };
+        let lane = Lane::find(&self.lines, &self.plan, &identity, Hints::default()).unwrap();
         loop {
             let mut charged = Charged::new();
-            match path.look(&self.lines, &one(), mode, &MOMENT, &mut charged) {
-                Err(Stopped::Refused(_)) => return false,
-                Err(_) => unreachable!("no line changes hands"),
-                Ok(()) => {}
-            }
-            if path.commit(&self.lines, &mut charged, &one(), &MOMENT, hold.as_deref_mut()).is_ok() {
-                return true;
+            match lane.look(&ask, &mut charged) {
+                Look::Refused(_) => return false,
+                Look::Admitted(versions) => {
+                    if lane.commit(&self.plan, &ask, (versions, &charged), note) {
+                        return true;
+                    }
+                }
+                Look::Unclear => {}
             }
             thread::yield_now();
         }
@@ -93,10 +86,10 @@ impl World {
     /// What is spent of the budgets of both accounts and of the tier.
     fn spent(&self) -> (u64, u64) {
         let account = |account| {
-            let slot = self.lines.accounts.find(&self.identity(account).account).unwrap();
-            self.lines.line(Home::Account(slot)).unwrap().snapshot(1).words[0]
+            let (slot, _) = self.lines.accounts.find(&self.identity(account).account).unwrap();
+            self.lines.line(Home::Account(slot)).unwrap().snapshot().words[0]
         };
-        (account(1) + account(2), self.lines.line(Home::Tier(0)).unwrap().snapshot(1).words[0])
+        (account(1) + account(2), self.lines.line(Home::Tier(0)).unwrap().snapshot().words[0])
     }
 }
 
@@ -112,9 +105,9 @@ fn loom_two_paths_with_a_common_parent() {
         let world = World::new(5, 1);
         let other = {
             let world = Arc::clone(&world);
-            thread::spawn(move || world.spend(2, None))
+            thread::spawn(move || world.spend(2, &mut Spend))
         };
-        let admitted = u64::from(world.spend(1, None)) + u64::from(other.join().unwrap());
+        let admitted = u64::from(world.spend(1, &mut Spend)) + u64::from(other.join().unwrap());
         assert_eq!(admitted, 1);
         assert_eq!(world.spent(), (1, 1));
     });
@@ -125,11 +118,11 @@ fn loom_two_paths_with_a_common_parent() {
 fn loom_charge_and_settlement() {
     explore(|| {
         let world = World::new(5, 2);
-        let mut hold = Hold::new(0);
-        assert!(world.spend(1, Some(&mut hold)));
+        let mut hold = Hold::new(&world.identity(1));
+        assert!(world.spend(1, &mut hold));
         let other = {
             let world = Arc::clone(&world);
-            thread::spawn(move || world.spend(2, None))
+            thread::spawn(move || world.spend(2, &mut Spend))
         };
         hold.settle(&world.lines, &world.plan, (&one(), &Cost::FREE), &MOMENT);
         assert!(other.join().unwrap());
@@ -143,9 +136,9 @@ fn loom_charge_and_settlement() {
 fn loom_settlement_and_eviction() {
     explore(|| {
         let world = World::new(5, 5);
-        let mut hold = Hold::new(0);
-        assert!(world.spend(1, Some(&mut hold)));
-        let slot = world.lines.accounts.find(&world.identity(1).account).unwrap();
+        let mut hold = Hold::new(&world.identity(1));
+        assert!(world.spend(1, &mut hold));
+        let (slot, _) = world.lines.accounts.find(&world.identity(1).account).unwrap();
         let other = {
             let world = Arc::clone(&world);
             thread::spawn(move || {
@@ -156,9 +149,9 @@ fn loom_settlement_and_eviction() {
         };
         hold.settle(&world.lines, &world.plan, (&one(), &Cost::FREE), &MOMENT);
         other.join().unwrap();
-        let seen = world.lines.line(Home::Account(slot)).unwrap().snapshot(1);
+        let seen = world.lines.line(Home::Account(slot)).unwrap().snapshot();
         assert_eq!(seen.words[0], 3);
         // Either way the tier got it back.
-        assert_eq!(world.lines.line(Home::Tier(0)).unwrap().snapshot(1).words[0], 0);
+        assert_eq!(world.lines.line(Home::Tier(0)).unwrap().snapshot().words[0], 0);
     });
 }

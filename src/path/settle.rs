@@ -4,18 +4,21 @@
 //! open permit is counted on its line, and a line with open permits is not given to another subject. If it happens
 //! all the same (a subject was forgotten on purpose), the generation differs and nothing is settled there.
 
-use super::{Home, LEVELS, Lines};
+use arrayvec::ArrayVec;
+
+use super::{Ask, Home, LEVELS, Lines, Note};
 use crate::{
-    bucket::{self, Factor, Moment, Words},
+    bucket::{self, Factor, Mode, Moment, Words},
     decision::Level,
-    line::{Guard, Refunds},
+    id::Identity,
+    line::{Held, Refunds},
     meter::{Cost, MAX_METERS, Meter},
-    policy::plan::{LevelPlan, Limit, MAX_PATH_RULES, Plan, Rule},
+    policy::plan::{Charge, Limit, MAX_PATH_RULES, Plan, TierPlan},
 };
 
 /// One line that a permit was charged to.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Held {
+pub(crate) struct Visited {
     home: Home,
     generation: u32,
     epoch: u32,
@@ -23,15 +26,14 @@ pub(crate) struct Held {
 }
 
 /// All that a permit was charged to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Hold {
     /// The tier under whose rules it was charged.
     tier: u8,
-    held: [Option<Held>; LEVELS],
-    noted: u8,
-    /// For each rule of each line in turn, what [`bucket::mark`] noted.
-    marks: [u64; MAX_PATH_RULES],
-    next_mark: u8,
+    in_organization: bool,
+    held: ArrayVec<Visited, LEVELS>,
+    /// For each bucket that was charged, in the order of the plan's charges, what [`bucket::mark`] noted.
+    marks: ArrayVec<u64, MAX_PATH_RULES>,
 }
 
 /// What settling a permit could not do to the token.
@@ -70,34 +72,12 @@ impl Settlement {
 }
 
 impl Hold {
-    pub(crate) fn new(tier: u8) -> Hold {
-        Hold { tier, held: [None; LEVELS], noted: 0, marks: [0; MAX_PATH_RULES], next_mark: 0 }
-    }
-
-    /// Notes a line just charged, under its guard.
-    pub(crate) fn note(
-        &mut self,
-        home: Home,
-        guard: &mut Guard<'_>,
-        refunds: Refunds<'_>,
-        rules: &LevelPlan,
-        moment: &Moment<'_>,
-    ) {
-        guard.set_open_permits(guard.open_permits().saturating_add(1));
-        if let Some(held) = self.held.get_mut(usize::from(self.noted)) {
-            *held = Some(Held {
-                home,
-                generation: guard.generation(),
-                epoch: guard.meta().epoch(),
-                factor: guard.factor(moment.now),
-            });
-            self.noted += 1;
-        }
-        for ((index, rule), word) in rules.rules.iter().enumerate().zip(guard.words()) {
-            if let Some(mark) = self.marks.get_mut(usize::from(self.next_mark)) {
-                *mark = bucket::mark(rule, word, refunds.of(rules.rates_before(index)));
-                self.next_mark += 1;
-            }
+    pub(crate) fn new(identity: &Identity) -> Hold {
+        Hold {
+            tier: identity.tier.as_u8(),
+            in_organization: identity.organization.is_some(),
+            held: ArrayVec::new(),
+            marks: ArrayVec::new(),
         }
     }
 
@@ -111,45 +91,77 @@ impl Hold {
     ) -> Settlement {
         let mut settlement = Settlement::default();
         let Some(tier) = plan.tiers.get(usize::from(self.tier)) else { return settlement };
-        let mut marks = self.marks.iter();
-        for held in self.held.iter().flatten() {
+        for held in &self.held {
             let level = held.level();
-            let charged = tier.level(level);
-            let marks = marks.by_ref().take(charged.rules.len());
             let Some(line) = lines.line(held.home) else { continue };
             let refunds = lines.refunds(held.home);
             let mut guard = line.lock();
             #[cfg(not(tollgate_mutant = "settle_ignores_generation"))]
             if guard.generation() != held.generation {
                 settlement.stale = true;
-                marks.for_each(drop);
                 continue;
             }
-            guard.set_open_permits(guard.open_permits().saturating_sub(1));
+            guard.close_permit();
             let meta = guard.meta();
-            let current = plan.tiers.get(usize::from(meta.tier())).unwrap_or(tier).level(level);
+            let current = plan.tiers.get(usize::from(meta.tier())).unwrap_or(tier);
             let same = meta.epoch() == held.epoch;
-            for ((index, charged), mark) in charged.rules.iter().enumerate().zip(marks) {
-                let counterpart = if same { Some((index, charged)) } else { counterpart(charged, current) };
-                let Some((index, rule)) = counterpart else { continue };
-                let mark = (same || speaks_of(charged, rule)).then_some(*mark);
-                let rate = current.rates_before(index);
-                let Some(word) = guard.words().nth(index) else { continue };
-                let words = Words { word, refunded: refunds.of(rate) };
-                let amounts = (reserved.amount(rule.meter), actual.amount(rule.meter));
-                let settled = bucket::settle(rule, words, mark, amounts, held.factor, moment);
-                guard.set_word(index, settled.words.word);
-                if matches!(rule.limit, Limit::Rate(_)) {
-                    refunds.set(rate, settled.words.refunded);
+            let mut marks = self.marks.iter();
+            for meter in reserved.spent_or(actual) {
+                let amounts = (reserved.amount(meter), actual.amount(meter));
+                for charged in tier.charges(meter, self.in_organization) {
+                    // In the order in which they were noted.
+                    let mark = if amounts.0 == 0 { None } else { marks.next().copied() };
+                    if charged.level != level {
+                        continue;
+                    }
+                    let counterpart =
+                        if same { Some(charged) } else { counterpart(charged, tier, current, meter) };
+                    let Some(charge) = counterpart else { continue };
+                    let mark = mark.filter(|_| same || speaks_of(charged, charge));
+                    let (index, rate) = (usize::from(charge.index), usize::from(charge.rate));
+                    let Some(word) = guard.word(index) else { continue };
+                    let words = Words { word, refunded: refunds.of(rate) };
+                    let settled = bucket::settle(&charge.limit, words, mark, amounts, held.factor, moment);
+                    guard.set_word(index, settled.words.word);
+                    if matches!(charge.limit, Limit::Rate(_)) {
+                        refunds.set(rate, settled.words.refunded);
+                    }
+                    settlement.count(meter, settled.clipped, settled.cut);
                 }
-                settlement.count(rule.meter, settled.clipped, settled.cut);
             }
         }
         settlement
     }
 }
 
-impl Held {
+impl Note for Hold {
+    const MODE: Mode = Mode::Hold;
+
+    #[inline]
+    fn line(&mut self, home: Home, guard: &mut Held<'_>, ask: &Ask<'_>) {
+        guard.open_permit();
+        // No more lines than levels.
+        let _ = self.held.try_push(Visited {
+            home,
+            generation: guard.generation(),
+            epoch: guard.meta().epoch(),
+            factor: guard.factor(ask.moment.now),
+        });
+    }
+
+    fn charges<'a>(&mut self, each: impl FnOnce(&mut dyn FnMut(&Charge, u64, Refunds<'a>))) {
+        each(&mut |charge, word, refunds| {
+            let refunded = match charge.limit {
+                Limit::Rate(_) => refunds.of(usize::from(charge.rate)),
+                _ => 0,
+            };
+            // A path has no more rules than there is room for.
+            let _ = self.marks.try_push(bucket::mark(&charge.limit, word, refunded));
+        });
+    }
+}
+
+impl Visited {
     /// The level under whose rules the line was charged; a tier's arena has a total and two overflow lines.
     fn level(&self) -> Level {
         match self.home {
@@ -174,20 +186,22 @@ impl Settlement {
     }
 }
 
-/// Whether what a permit noted of `charged` still says something of the converted `rule`: the window of a quota does.
-fn speaks_of(charged: &Rule, rule: &Rule) -> bool {
-    match (&charged.limit, &rule.limit) {
+/// Whether what a permit noted of `charged` still says something of its counterpart: the window of a quota does.
+fn speaks_of(charged: &Charge, counterpart: &Charge) -> bool {
+    match (&charged.limit, &counterpart.limit) {
         (Limit::Quota(old), Limit::Quota(new)) => old.calendar == new.calendar,
         _ => false,
     }
 }
 
-/// The rule of `level` that a charge to `rule`, of another tier, was carried over to.
-fn counterpart<'a>(rule: &Rule, level: &'a LevelPlan) -> Option<(usize, &'a Rule)> {
-    let same = |other: &&Rule| {
-        other.meter == rule.meter
-            && other.name == rule.name
-            && std::mem::discriminant(&other.limit) == std::mem::discriminant(&rule.limit)
+/// The bucket of `to` that a charge on `meter`, under the rules of `from`, was carried over to.
+fn counterpart<'a>(charge: &Charge, from: &TierPlan, to: &'a TierPlan, meter: Meter) -> Option<&'a Charge> {
+    let name = |tier: &TierPlan, charge: &Charge| {
+        tier.level(charge.level).rules.get(usize::from(charge.index)).map(|rule| rule.name)
     };
-    level.rules.iter().enumerate().find(|(_, other)| same(other))
+    to.charges(meter, true).iter().find(|other| {
+        other.level == charge.level
+            && name(to, other) == name(from, charge)
+            && std::mem::discriminant(&other.limit) == std::mem::discriminant(&charge.limit)
+    })
 }

@@ -207,8 +207,7 @@ impl<'a> Compiler<'a> {
             let plan_name = self.name(&path, "tier", name);
             let levels = self.tier(&path, name, tier);
             if let Some(name) = plan_name {
-                let [account, organization, total] = levels;
-                tiers.push(TierPlan { name, account, organization, total });
+                tiers.push(TierPlan::new(name, levels));
             }
         }
         tiers

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     calendar::{Calendar, Period},
     decision::{Level, Name, RuleName},
-    meter::Meter,
+    meter::{MAX_METERS, Meter},
 };
 
 /// How many rules one level of a tier may have: what a line can hold.
@@ -73,6 +73,11 @@ const WORD: u64 = 8;
 pub(crate) const HEADER: usize = 5;
 /// Words in a cache line of 64 bytes.
 pub(crate) const CACHE_LINE: usize = 8;
+
+/// Cache lines of a line with `rules` rules.
+pub(crate) fn lines_for(rules: usize) -> usize {
+    (HEADER + rules).div_ceil(CACHE_LINE)
+}
 /// Slots in a group of a table: a table has whole groups. The tags of 32 fill a cache line.
 pub(crate) const GROUP: usize = 32;
 /// A table has one slot in this many more than its capacity. A newcomer that finds its two groups full has no place,
@@ -93,19 +98,19 @@ impl Plan {
     ///
     /// - a line: a header and a word for each rule, in whole cache lines; and, apart from it, a word for each rate
     ///   (what it gave back);
-    /// - a parked entry: a header and a word for each quota and budget;
+    /// - a parked entry: a header and a word for each quota and budget, in whole cache lines;
     /// - for either, its part of a group.
     pub(crate) fn table_bytes(&self) -> TableBytes {
-        let most = |level: Level, counts: fn(&Limit) -> bool| -> u64 {
+        let most = |level: Level, counts: fn(&Limit) -> bool| -> usize {
             let rules = |tier: &TierPlan| tier.level(level).rules.iter().filter(|r| counts(&r.limit)).count();
-            // At most `MAX_RULES`.
-            self.tiers.iter().map(rules).max().unwrap_or(0) as u64
+            self.tiers.iter().map(rules).max().unwrap_or(0)
         };
+        let hot = |rules| lines_for(rules) * CACHE_LINE;
+        // At most `MAX_RULES` words and as many again.
         let line = |level| {
-            let hot = (HEADER as u64 + most(level, |_| true)).next_multiple_of(CACHE_LINE as u64);
-            (hot + most(level, |limit| matches!(limit, Limit::Rate(_)))) * WORD
+            (hot(most(level, |_| true)) + most(level, |limit| matches!(limit, Limit::Rate(_)))) as u64 * WORD
         };
-        let parked = |level| (HEADER as u64 + most(level, Limit::outlives_idling)) * WORD;
+        let parked = |level| hot(most(level, Limit::outlives_idling)) as u64 * WORD;
         let (account, organization) = (line(Level::Account), line(Level::Organization));
         let (parked_account, parked_organization) = (parked(Level::Account), parked(Level::Organization));
         let Capacity { accounts, organizations, parked_accounts, parked_organizations } = self.capacity;
@@ -130,9 +135,61 @@ pub(crate) struct TierPlan {
     pub(crate) account: LevelPlan,
     pub(crate) organization: LevelPlan,
     pub(crate) total: LevelPlan,
+    charges: [Charges; MAX_METERS],
+}
+
+/// The buckets that an amount of one meter is charged to, on all levels: what the request path reads.
+#[derive(Debug, Default)]
+struct Charges {
+    /// Those of account and tier, then those of the organization.
+    all: Box<[Charge]>,
+    /// How many are of account and tier.
+    without_organization: usize,
+}
+
+/// One bucket that an amount is charged to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Charge {
+    pub(crate) level: Level,
+    /// The rule's, in its level.
+    pub(crate) index: u8,
+    /// How many rates come before it in its level: where a line keeps what a rate's bucket ever gave back.
+    pub(crate) rate: u8,
+    pub(crate) limit: Limit,
 }
 
 impl TierPlan {
+    /// The rules of each level are in the order of their meters.
+    pub(crate) fn new(name: Name, levels: [LevelPlan; 3]) -> TierPlan {
+        let [account, organization, total] = levels;
+        let charges = std::array::from_fn(|meter| {
+            let of = |level, plan: &LevelPlan| -> Vec<Charge> {
+                let rules = plan.rules.iter().enumerate().filter(|(_, rule)| rule.meter.index() == meter);
+                // At most `MAX_RULES` of them, or the policy is refused.
+                let charge = |(index, rule): (usize, &Rule)| Charge {
+                    level,
+                    index: index as u8,
+                    rate: plan.rates_before(index) as u8,
+                    limit: rule.limit,
+                };
+                rules.map(charge).collect()
+            };
+            let mut all = of(Level::Account, &account);
+            all.extend(of(Level::Tier, &total));
+            let without_organization = all.len();
+            all.extend(of(Level::Organization, &organization));
+            Charges { all: all.into_boxed_slice(), without_organization }
+        });
+        TierPlan { name, account, organization, total, charges }
+    }
+
+    /// The buckets that an amount of `meter` is charged to.
+    #[inline]
+    pub(crate) fn charges(&self, meter: Meter, organization: bool) -> &[Charge] {
+        let Charges { all, without_organization } = &self.charges[meter.index()];
+        if organization { all } else { all.get(..*without_organization).unwrap_or(all) }
+    }
+
     pub(crate) fn level(&self, level: Level) -> &LevelPlan {
         match level {
             Level::Account => &self.account,
@@ -142,7 +199,7 @@ impl TierPlan {
     }
 }
 
-/// The rules of one level of a tier, in the order of their words in a line.
+/// The rules of one level of a tier, in the order of their words in a line: that of their meters.
 #[derive(Debug, Default)]
 pub(crate) struct LevelPlan {
     pub(crate) rules: Box<[Rule]>,

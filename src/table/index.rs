@@ -1,8 +1,9 @@
 //! Which slot holds a key: a dense array of 16-bit tags, a cache line of 32 to a group.
 //!
-//! A key may sit in any slot of its two groups, chosen by its hash; it is put in the emptier. A look-up compares tags,
-//! two cache lines that are usually at hand (two bytes a slot), and touches a line only where the tag matches: a cold
-//! account costs about one cache miss. One look-up in 1,000 touches a line in vain.
+//! A key may sit in any slot of its two groups, chosen by its hash. It is put in the first as long as that has room, so
+//! that most look-ups end there, and then in the emptier. A look-up compares tags, one or two cache lines that are
+//! usually at hand (two bytes a slot), starting at the word where an insertion starts, and touches a line only where the
+//! tag matches: a cold account costs about one cache miss. One look-up in 1,000 touches a line in vain.
 //!
 //! Source: two choices balance the groups (Y. Azar, A. Broder, A. Karlin, E. Upfal, *Balanced Allocations*, 1999).
 //!
@@ -14,9 +15,9 @@
 //! whoever follows it makes sure of the key on the line itself. The group guard is taken `Acquire` and let go
 //! `Release`, so that the next inserter sees the tags of the last.
 
-use super::arena::{OutOfMemory, Words};
+use super::arena::{OutOfMemory, filled};
 use crate::{
-    line::Backoff,
+    line::{Backoff, CacheLine},
     policy::plan::GROUP,
     sync::{AtomicU64, Ordering},
 };
@@ -32,6 +33,9 @@ const LANE_MASK: u64 = 0xffff;
 const LOW: u64 = 0x0001_0001_0001_0001;
 /// The top bit of each lane.
 const HIGH: u64 = 0x8000_8000_8000_8000;
+/// Free slots below which a newcomer is put in the second of its groups, if that is emptier: half of a group, so that the
+/// second half of the table fills evenly.
+const ROOM: usize = WAYS / 2;
 /// Spreads a hash anew for the second group (2^64 / golden ratio, odd).
 const SECOND: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -40,63 +44,84 @@ const GUARD: u64 = 1;
 
 #[derive(Debug)]
 pub(crate) struct Index {
-    tags: Words,
-    guards: Words,
-    groups: usize,
+    /// One for each group.
+    tags: Box<[CacheLine]>,
+    guards: Box<[AtomicU64]>,
 }
 
 impl Index {
     pub(crate) fn new(groups: usize) -> Result<Index, OutOfMemory> {
-        Ok(Index { tags: Words::new(groups * WORDS)?, guards: Words::new(groups)?, groups })
+        Ok(Index { tags: filled(groups)?, guards: filled(groups)? })
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.tags.bytes() + self.guards.bytes()
+        size_of_val(&*self.tags) + size_of_val(&*self.guards)
     }
 
     /// The two groups of a key; the same one twice in an index of one.
     #[inline]
     pub(crate) fn groups(&self, hash: u64) -> [usize; 2] {
-        let count = self.groups;
+        let count = self.tags.len();
         let first = scale(hash, count);
         let second = scale(hash.wrapping_mul(SECOND), count);
         if first != second { [first, second] } else { [first, if first + 1 < count { first + 1 } else { 0 }] }
     }
 
-    /// The first slot in the two groups of `hash` whose tag is that of `hash` and that `is_it` agrees to.
+    /// What `is_it` answers first of the slots in the two groups of `hash` whose tag is that of `hash`.
     #[inline]
-    pub(crate) fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+    pub(crate) fn find<T>(&self, hash: u64, is_it: impl Fn(u32) -> Option<T>) -> Option<T> {
         let wanted = LOW * tag(hash);
-        self.groups(hash).into_iter().find_map(|group| {
-            self.tags(group).iter().zip(group * WORDS..).find_map(|(tags, word)| {
-                lanes(tags.load(Ordering::Acquire) ^ wanted, word).find(|slot| is_it(*slot))
-            })
-        })
+        let [first, second] = self.groups(hash);
+        self.find_in(first, hash, wanted, &is_it).or_else(|| self.find_in(second, hash, wanted, &is_it))
     }
 
-    /// The slots of the two groups of `hash` that hold nobody, those of the emptier group first; then the others.
+    #[inline]
+    fn find_in<T>(
+        &self,
+        group: usize,
+        hash: u64,
+        wanted: u64,
+        is_it: impl Fn(u32) -> Option<T>,
+    ) -> Option<T> {
+        let tags = self.tags.get(group)?;
+        for offset in 0..WORDS {
+            let word = word_at(hash, offset);
+            for lane in lanes(tags.word(word).load(Ordering::Acquire) ^ wanted) {
+                if let Some(found) = is_it(slot(group, word, lane)) {
+                    return Some(found);
+                }
+            }
+        }
+        None
+    }
+
+    /// The slots of the two groups of `hash` that hold nobody, then the others: first those of the first group, so that
+    /// a look-up seldom needs the second, unless it is nearly full and the other one emptier.
     pub(crate) fn slots(&self, hash: u64) -> impl Iterator<Item = u32> {
         let [first, second] = self.groups(hash);
-        let groups = if self.free(second).count() > self.free(first).count() {
+        let free = self.free(first, hash).count();
+        let groups = if free < ROOM && self.free(second, hash).count() > free {
             [second, first]
         } else {
             [first, second]
         };
-        let free = groups.into_iter().flat_map(|group| self.free(group));
-        let taken =
-            groups.into_iter().flat_map(|group| group * WAYS..(group + 1) * WAYS).map(|slot| slot as u32);
+        let free = groups.into_iter().flat_map(move |group| self.free(group, hash));
+        let taken = groups.into_iter().flat_map(move |group| {
+            let slots = (0..WORDS).flat_map(|offset| (0..LANES).map(move |lane| (offset, lane)));
+            slots.map(move |(offset, lane)| slot(group, word_at(hash, offset), lane))
+        });
         free.chain(taken)
     }
 
-    /// The slots of a group that hold nobody.
-    fn free(&self, group: usize) -> impl Iterator<Item = u32> {
-        let words = self.tags(group).iter().zip(group * WORDS..);
-        words.flat_map(|(tags, word)| lanes(tags.load(Ordering::Acquire), word))
-    }
-
-    #[inline]
-    fn tags(&self, group: usize) -> &[AtomicU64] {
-        self.tags.slice(group * WORDS, WORDS)
+    /// The slots of a group that hold nobody, in the order in which a look-up of `hash` comes by.
+    fn free(&self, group: usize, hash: u64) -> impl Iterator<Item = u32> {
+        self.tags.get(group).into_iter().flat_map(move |tags| {
+            (0..WORDS).flat_map(move |offset| {
+                let word = word_at(hash, offset);
+                let free = lanes(tags.word(word).load(Ordering::Acquire));
+                free.map(move |lane| slot(group, word, lane))
+            })
+        })
     }
 
     /// Marks `slot` as holding a key of `hash`. The caller has the guard of the slot's line.
@@ -112,7 +137,8 @@ impl Index {
     fn write(&self, slot: u32, tag: u64) {
         let slot = slot as usize;
         let shift = (slot % LANES) * LANE_BITS;
-        if let [word] = self.tags.slice(slot / LANES, 1) {
+        if let Some(tags) = self.tags.get(slot / WAYS) {
+            let word = tags.word(slot % WAYS / LANES);
             // The other lanes belong to other slots, which others may write now. Always `Some`: nothing to report.
             let _ = word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |tags| {
                 Some(tags & !(LANE_MASK << shift) | tag << shift)
@@ -122,7 +148,7 @@ impl Index {
 
     /// How many slots hold somebody.
     pub(crate) fn occupied(&self) -> usize {
-        (0..self.groups).map(|group| WAYS - self.free(group).count()).sum()
+        (0..self.tags.len()).map(|group| WAYS - self.free(group, 0).count()).sum()
     }
 
     /// The right to insert keys whose first group is `hash`'s.
@@ -131,7 +157,7 @@ impl Index {
         let mut backoff = Backoff::new();
         loop {
             // In range by construction; an index without groups inserts nothing.
-            let [guard] = self.guards.slice(first, 1) else { return GroupGuard(None) };
+            let Some(guard) = self.guards.get(first) else { return GroupGuard(None) };
             if guard.compare_exchange(0, GUARD, Ordering::Acquire, Ordering::Relaxed).is_ok() {
                 return GroupGuard(Some(guard));
             }
@@ -165,23 +191,30 @@ fn tag(hash: u64) -> u64 {
 }
 
 #[inline]
-fn slot(word: usize, lane: usize) -> u32 {
-    (word * LANES + lane) as u32
+fn slot(group: usize, word: usize, lane: usize) -> u32 {
+    (group * WAYS + word * LANES + lane) as u32
 }
 
-/// The slots of the lanes of `tags` that are 0.
+/// The word of a group that a look-up of `hash` reads after `offset` others: it starts where bits 16 to 18 say, which
+/// choose neither the group nor the tag, and so does an insertion.
+#[inline]
+fn word_at(hash: u64, offset: usize) -> usize {
+    ((hash >> LANE_BITS) as usize).wrapping_add(offset) % WORDS
+}
+
+/// The lanes of `tags` that are 0.
 ///
 /// Source: the zero-byte test of H. Warren, *Hacker's Delight* (2nd ed.), 6-1. A lane above a true one may be
 /// reported falsely; lines are compared anyway, and for free lanes the exact test below decides.
 #[inline]
-fn lanes(tags: u64, word: usize) -> impl Iterator<Item = u32> {
+fn lanes(tags: u64) -> impl Iterator<Item = usize> {
     let mut found = tags.wrapping_sub(LOW) & !tags & HIGH;
     std::iter::from_fn(move || {
         while found != 0 {
             let lane = found.trailing_zeros() as usize / LANE_BITS;
             found &= found - 1;
             if (tags >> (lane * LANE_BITS)) & LANE_MASK == 0 {
-                return Some(slot(word, lane));
+                return Some(lane);
             }
         }
         None

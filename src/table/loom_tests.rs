@@ -22,12 +22,10 @@ fn plan() -> Plan {
         meter: Meter::from_index(0).unwrap(),
         limit: Limit::InFlight { limit: 10 },
     };
-    let tier = TierPlan {
-        name: Name::new("tier").unwrap(),
-        account: LevelPlan { rules: Box::new([rule]) },
-        organization: LevelPlan::default(),
-        total: LevelPlan::default(),
-    };
+    let tier = TierPlan::new(
+        Name::new("tier").unwrap(),
+        [LevelPlan { rules: Box::new([rule]) }, LevelPlan::default(), LevelPlan::default()],
+    );
     Plan {
         meters: Vec::new(),
         tiers: vec![tier],
@@ -94,7 +92,7 @@ fn loom_charge_and_replacement() {
             holds
         };
         let given = other.join().unwrap();
-        let seen = subjects.line(slot).unwrap().snapshot(1);
+        let seen = subjects.line(slot).unwrap().snapshot();
         if charged {
             assert!(seen.holds(&resident), "what the account owes was forgotten");
             assert_eq!((seen.words[0], given), (1, None));
@@ -116,7 +114,7 @@ fn loom_release_and_replacement() {
         let resident = fingerprints.key(Id::Integer(100));
         let newcomer = fingerprints.key(Id::Integer(101));
         let slot = subjects.insert(&plan, &resident, 0, &FRESH, &MOMENT).unwrap();
-        subjects.line(slot).unwrap().lock().set_open_permits(1);
+        subjects.line(slot).unwrap().lock().open_permit();
         let other = {
             let (plan, subjects) = (Arc::clone(&plan), Arc::clone(&subjects));
             thread::spawn(move || subjects.insert(&plan, &newcomer, 0, &FRESH, &MOMENT))
@@ -124,10 +122,10 @@ fn loom_release_and_replacement() {
         {
             let mut guard = subjects.line(slot).unwrap().lock();
             assert!(guard.holds(&resident), "a slot with an open permit changed hands");
-            guard.set_open_permits(0);
+            guard.close_permit();
         }
         let given = other.join().unwrap();
-        let seen = subjects.line(slot).unwrap().snapshot(1);
+        let seen = subjects.line(slot).unwrap().snapshot();
         assert_eq!(seen.holds(&newcomer), given.is_some());
     });
 }
@@ -150,7 +148,7 @@ fn loom_park_and_return() {
         for id in 1..WAYS as u64 {
             let slot =
                 subjects.insert(&plan, &fingerprints.key(Id::Integer(id)), 0, &FRESH, &MOMENT).unwrap();
-            subjects.line(slot).unwrap().lock().set_open_permits(1);
+            subjects.line(slot).unwrap().lock().open_permit();
         }
         let other = {
             let (plan, subjects) = (Arc::clone(&plan), Arc::clone(&subjects));
@@ -159,12 +157,12 @@ fn loom_park_and_return() {
             })
         };
         if let Some(slot) = subjects.insert(&plan, &resident, 0, &FRESH, &MOMENT) {
-            let seen = subjects.line(slot).unwrap().snapshot(1);
+            let seen = subjects.line(slot).unwrap().snapshot();
             assert!(!seen.holds(&resident) || seen.words[0] == 7, "its use was forgotten");
         }
         other.join().unwrap();
         let on_a_line =
-            subjects.find(&resident).map(|slot| subjects.line(slot).unwrap().snapshot(1).words[0]);
+            subjects.find(&resident).map(|(slot, _)| subjects.line(slot).unwrap().snapshot().words[0]);
         let parked = subjects.parked_words(&plan, &resident, 0, &MOMENT).map(|words| words[0]);
         assert_eq!([on_a_line, parked].into_iter().flatten().collect::<Vec<_>>(), [7]);
     });

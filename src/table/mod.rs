@@ -19,13 +19,13 @@ mod index;
 #[cfg(all(test, tollgate_loom))]
 mod loom_tests;
 
-pub(crate) use arena::{Arena, OutOfMemory, Spacing};
+pub(crate) use arena::{Arena, OutOfMemory};
 
 use crate::{
     bucket::{self, Moment},
     decision::Level,
     id::{Key, Places},
-    line::{Guard, Line, Refunds, Snapshot},
+    line::{Guard, Head, Line, Refunds, Snapshot},
     policy::plan::{LevelPlan, MAX_RULES, Plan, Rule, groups_for},
     sync::{Ordering, fence},
 };
@@ -40,18 +40,19 @@ struct Table {
 
 impl Table {
     /// At least `capacity` slots, in whole groups.
-    fn new(capacity: usize, rules: (usize, usize), spacing: Spacing) -> Result<Table, OutOfMemory> {
+    fn new(capacity: usize, rules: (usize, usize)) -> Result<Table, OutOfMemory> {
         let groups = groups_for(capacity);
-        Ok(Table { index: Index::new(groups)?, arena: Arena::new(groups * WAYS, rules, spacing)? })
+        Ok(Table { index: Index::new(groups)?, arena: Arena::new(groups * WAYS, rules)? })
     }
 
     #[inline]
-    fn find(&self, key: &Key) -> Option<u32> {
+    fn find(&self, key: &Key) -> Option<(u32, Head<'_>)> {
         if self.arena.slots() == 0 {
             return None;
         }
-        let found =
-            self.index.find(key.hash, |slot| self.arena.line(slot).is_some_and(|line| line.seems(key)));
+        let found = self.index.find(key.hash, |slot| {
+            self.arena.head(slot).filter(|head| head.seems(key)).map(|head| (slot, head))
+        });
         if found.is_none() {
             // What was parked before the key went is seen from here on: pairs with the fence in `Guard::replace`.
             fence(Ordering::Acquire);
@@ -117,14 +118,19 @@ impl Subjects {
         Ok(Subjects {
             level,
             places,
-            table: Table::new(capacity, rules, Spacing::CacheLines)?,
-            parked: Table::new(if parkable > 0 { parked } else { 0 }, (parkable, 0), Spacing::Dense)?,
+            table: Table::new(capacity, rules)?,
+            parked: Table::new(if parkable > 0 { parked } else { 0 }, (parkable, 0))?,
         })
     }
 
     #[inline]
-    pub(crate) fn find(&self, key: &Key) -> Option<u32> {
+    pub(crate) fn find(&self, key: &Key) -> Option<(u32, Head<'_>)> {
         self.table.find(key)
+    }
+
+    #[inline]
+    pub(crate) fn head(&self, slot: u32) -> Option<Head<'_>> {
+        self.table.arena.head(slot)
     }
 
     #[inline]
@@ -144,8 +150,8 @@ impl Subjects {
         tier: u8,
         moment: &Moment<'_>,
     ) -> Option<[u64; MAX_RULES]> {
-        let slot = self.parked.find(key)?;
-        let seen = self.parked.arena.line(slot)?.snapshot(MAX_RULES);
+        let (slot, _) = self.parked.find(key)?;
+        let seen = self.parked.arena.line(slot)?.snapshot();
         seen.holds(key).then(|| self.unpacked(plan, &seen.words, seen.meta.tier(), tier, moment))
     }
 
@@ -162,13 +168,13 @@ impl Subjects {
     ) -> Option<u32> {
         let _group = self.table.index.lock(key.hash);
         #[cfg(not(tollgate_mutant = "insert_without_second_look"))]
-        if let Some(slot) = self.table.find(key) {
+        if let Some((slot, _)) = self.table.find(key) {
             return Some(slot);
         }
         let rules = self.rules(plan, tier).map_or(0, |rules| rules.rules.len());
         let (slot, mut guard) = self.table.take(
             key,
-            |line| self.may_leave(plan, &line.snapshot(MAX_RULES), moment),
+            |line| self.may_leave(plan, &line.snapshot(), moment),
             |guard| self.leave(plan, guard, moment),
         )?;
         let unparked = self.unpark(plan, key, tier, moment);
@@ -189,7 +195,7 @@ impl Subjects {
         seen.meta.kind() == 0
             || (seen.tightened_until(moment.now).is_none()
                 && rules.rules.iter().zip(&seen.words).all(|(rule, word)| {
-                    bucket::is_idle(rule, *word, moment)
+                    bucket::is_idle(&rule.limit, *word, moment)
                         || (self.parked.arena.slots() > 0 && rule.limit.outlives_idling())
                 }))
     }
@@ -211,7 +217,7 @@ impl Subjects {
         let words = guard.snapshot().words;
         let mut idle = true;
         for (rule, word) in rules.rules.iter().zip(&words) {
-            if !bucket::is_idle(rule, *word, moment) {
+            if !bucket::is_idle(&rule.limit, *word, moment) {
                 idle = false;
                 if !rule.limit.outlives_idling() {
                     return false;
@@ -241,7 +247,7 @@ impl Subjects {
         let _group = self.parked.index.lock(key.hash);
         let taken = self.parked.take(
             &key,
-            |line| self.has_expired(plan, &line.snapshot(MAX_RULES), moment),
+            |line| self.has_expired(plan, &line.snapshot(), moment),
             |guard| self.has_expired(plan, &guard.snapshot(), moment),
         );
         let Some((slot, mut place)) = taken else { return false };
@@ -256,13 +262,13 @@ impl Subjects {
         let Some(level) = self.rules(plan, seen.meta.tier()) else { return false };
         seen.meta.kind() == 0
             || parkable(level).zip(&seen.words).all(|(rule, word)| {
-                level.rules.get(rule).is_none_or(|rule| bucket::is_idle(rule, *word, moment))
+                level.rules.get(rule).is_none_or(|rule| bucket::is_idle(&rule.limit, *word, moment))
             })
     }
 
     /// Takes the words of `key` out of the parked table.
     fn unpark(&self, plan: &Plan, key: &Key, tier: u8, moment: &Moment<'_>) -> Option<[u64; MAX_RULES]> {
-        let slot = self.parked.find(key)?;
+        let (slot, _) = self.parked.find(key)?;
         let mut guard = self.parked.arena.line(slot)?.lock();
         if !guard.holds(key) {
             return None;

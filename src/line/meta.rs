@@ -1,0 +1,93 @@
+//! What a header says besides the control word: whose line it is, and how its subject is tightened.
+
+use crate::{bucket::Factor, id::Key};
+
+pub(super) const KEY: usize = 1;
+pub(super) const META: usize = 3;
+pub(super) const FACTOR: usize = 4;
+/// Meta, bits 0-2: the kind of the key; 0 in a slot that holds nobody.
+const KIND_MASK: u64 = 0x7;
+/// Meta, bits 3-8: the tier under whose rules the words are; a policy has at most 64.
+const TIER_SHIFT: u32 = 3;
+const TIER_MASK: u64 = 0x3f;
+/// Meta, bits 9-31: how often the words were converted to other rules, wrapping; what a permit noted in another
+/// epoch does not speak of these words.
+const EPOCH_SHIFT: u32 = 9;
+const EPOCH_MASK: u64 = 0x7f_ffff;
+/// Meta, bits 32-63: open permits. While there is one, the slot keeps its subject.
+const PERMITS_SHIFT: u32 = 32;
+
+/// Factor word, bits 48-63: sixteenths; 0 for none. Bits 0-47: expiry, in units of 2^12 ns (4 µs), rounded up.
+const FACTOR_SHIFT: u32 = 48;
+const EXPIRY_SHIFT: u32 = 12;
+const EXPIRY_MASK: u64 = (1 << FACTOR_SHIFT) - 1;
+
+/// The kind of the key, the tier of the words, their epoch, and the open permits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Meta(pub(super) u64);
+
+impl Meta {
+    /// The bits of the kind of the key.
+    pub(super) const KIND: u64 = KIND_MASK;
+    /// The bits of the kind of the key and of the tier.
+    pub(super) const KIND_AND_TIER: u64 = KIND_MASK | TIER_MASK << TIER_SHIFT;
+
+    /// Of a line that no key finds: a tier's total, an overflow line.
+    pub(crate) fn unnamed(tier: u8) -> Meta {
+        Meta((u64::from(tier) & TIER_MASK) << TIER_SHIFT)
+    }
+
+    pub(crate) fn of(key: &Key, tier: u8) -> Meta {
+        Meta(u64::from(key.kind) & KIND_MASK | Meta::unnamed(tier).0)
+    }
+
+    pub(crate) fn kind(self) -> u8 {
+        (self.0 & KIND_MASK) as u8
+    }
+
+    #[inline]
+    pub(crate) fn tier(self) -> u8 {
+        (self.0 >> TIER_SHIFT & TIER_MASK) as u8
+    }
+
+    #[inline]
+    pub(crate) fn epoch(self) -> u32 {
+        (self.0 >> EPOCH_SHIFT & EPOCH_MASK) as u32
+    }
+
+    pub(crate) fn open_permits(self) -> u32 {
+        (self.0 >> PERMITS_SHIFT) as u32
+    }
+
+    pub(super) fn with_open_permits(self, open: u32) -> Meta {
+        Meta(self.0 & !(u64::MAX << PERMITS_SHIFT) | u64::from(open) << PERMITS_SHIFT)
+    }
+
+    /// The same subject under the rules of `tier`, in the next epoch.
+    pub(super) fn converted(self, tier: u8) -> Meta {
+        let epoch = u64::from(self.epoch().wrapping_add(1)) & EPOCH_MASK;
+        let meta = Meta::unnamed(tier).0 | u64::from(self.kind()) | epoch << EPOCH_SHIFT;
+        Meta(meta).with_open_permits(self.open_permits())
+    }
+}
+
+/// The factor in a factor word at `now`: one where none is set or it has expired.
+#[inline]
+pub(super) fn factor_at(word: u64, now: u64) -> Factor {
+    if word == 0 || now >> EXPIRY_SHIFT >= word & EXPIRY_MASK {
+        Factor::ONE
+    } else {
+        Factor::from_sixteenths((word >> FACTOR_SHIFT) as u16)
+    }
+}
+
+/// The factor word of `factor` until `expiry`.
+pub(super) fn factor_word(factor: Factor, expiry: u64) -> u64 {
+    let expiry = expiry.div_ceil(1 << EXPIRY_SHIFT).min(EXPIRY_MASK);
+    u64::from(factor.sixteenths()) << FACTOR_SHIFT | expiry
+}
+
+/// The instant at which the factor of a word ends.
+pub(super) fn expiry(word: u64) -> u64 {
+    (word & EXPIRY_MASK) << EXPIRY_SHIFT
+}

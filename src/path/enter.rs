@@ -1,0 +1,201 @@
+//! The way of those who have no line yet, and of the rules of another tier to those who come with one.
+
+use super::{Ask, Home, Lane, Lines, Note, Stop, Stopped};
+use crate::{
+    bucket::{self, Moment},
+    decision::Level,
+    id::{Identity, Key},
+    line::Meta,
+    policy::plan::{LevelPlan, Limit, MAX_RULES, Plan, TierPlan},
+};
+
+/// The path of one request, whose subjects may have no line.
+pub(crate) struct Path<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) rules: &'a TierPlan,
+    pub(super) identity: &'a Identity,
+    account: Turn<'a>,
+    /// None for a caller without an organization.
+    organization: Option<Turn<'a>>,
+    total: Stop<'a>,
+    /// Whether an overflow line stands in for one of the subjects.
+    pub(super) overflow: bool,
+}
+
+/// One level of a path.
+#[derive(Clone, Copy)]
+pub(super) enum Turn<'a> {
+    There(Stop<'a>),
+    Absent(Newcomer<'a>),
+}
+
+/// A subject without a line.
+#[derive(Clone, Copy)]
+pub(super) struct Newcomer<'a> {
+    level: Level,
+    key: &'a Key,
+    tier: u8,
+}
+
+impl<'a> Path<'a> {
+    /// The lines of `identity`. `None` if its tier is none of the plan's.
+    pub(crate) fn find(lines: &'a Lines, plan: &'a Plan, identity: &'a Identity) -> Option<Path<'a>> {
+        let tier = identity.tier.as_u8();
+        let rules = plan.tiers.get(usize::from(tier))?;
+        let turn = |level, key| Newcomer { level, key, tier }.find(lines);
+        let home = Home::total(tier);
+        Some(Path {
+            plan,
+            rules,
+            identity,
+            account: turn(Level::Account, &identity.account),
+            organization: identity.organization.as_ref().map(|key| turn(Level::Organization, key)),
+            total: Stop { level: Level::Tier, home, line: lines.line(home)?, key: None },
+            overflow: false,
+        })
+    }
+
+    pub(super) fn in_organization(&self) -> bool {
+        self.organization.is_some()
+    }
+
+    pub(super) fn turns(&self) -> impl Iterator<Item = Turn<'a>> {
+        [Some(self.account), self.organization, Some(Turn::There(self.total))].into_iter().flatten()
+    }
+
+    /// Gives a line to each subject that has none.
+    pub(crate) fn enter(&mut self, lines: &'a Lines, moment: &Moment<'_>) -> Option<Lane<'a>> {
+        let Path { plan, rules, identity, total, .. } = *self;
+        let account = self.account.enter(lines, plan, rules, moment)?;
+        let organization = match &mut self.organization {
+            Some(turn) => Some(turn.enter(lines, plan, rules, moment)?),
+            None => None,
+        };
+        self.overflow = account.key.is_none() || organization.is_some_and(|stop| stop.key.is_none());
+        let stops = [account, organization.unwrap_or(total), total];
+        Some(Lane {
+            rules,
+            identity,
+            lines,
+            heads: stops.map(|stop| stop.line.head()),
+            homes: stops.map(|stop| stop.home),
+        })
+    }
+
+    /// Charges every line of the path, or none; those who have no line are given one. Answers whether one of them was
+    /// charged on an overflow line.
+    pub(crate) fn charge(
+        mut self,
+        lines: &'a Lines,
+        ask: &Ask<'_>,
+        note: &mut impl Note,
+    ) -> Result<bool, Stopped> {
+        self.judge(lines, ask)?;
+        let lane = self.enter(lines, &ask.moment).ok_or(Stopped::Changed)?;
+        if self.overflow {
+            // The overflow line was not looked at yet.
+            self.judge(lines, ask)?;
+        }
+        if lane.commit_again(self.plan, ask, note) { Ok(self.overflow) } else { Err(Stopped::Changed) }
+    }
+}
+
+impl<'a> Turn<'a> {
+    fn enter(
+        &mut self,
+        lines: &'a Lines,
+        plan: &Plan,
+        rules: &TierPlan,
+        moment: &Moment<'_>,
+    ) -> Option<Stop<'a>> {
+        let stop = match self {
+            Turn::There(stop) => *stop,
+            Turn::Absent(newcomer) => newcomer.enter(lines, plan, rules.level(newcomer.level), moment)?,
+        };
+        *self = Turn::There(stop);
+        Some(stop)
+    }
+
+    pub(super) fn level(&self) -> Level {
+        match self {
+            Turn::There(stop) => stop.level,
+            Turn::Absent(newcomer) => newcomer.level,
+        }
+    }
+}
+
+impl<'a> Newcomer<'a> {
+    fn find(self, lines: &'a Lines) -> Turn<'a> {
+        let Newcomer { level, key, .. } = self;
+        match lines.subjects(level).and_then(|subjects| subjects.find(key)) {
+            Some((slot, _)) => {
+                self.at(lines, Home::of(level, slot), Some(key)).map_or(Turn::Absent(self), Turn::There)
+            }
+            None => Turn::Absent(self),
+        }
+    }
+
+    fn at(&self, lines: &'a Lines, home: Home, key: Option<&'a Key>) -> Option<Stop<'a>> {
+        Some(Stop { level: self.level, home, line: lines.line(home)?, key })
+    }
+
+    /// The line that it is given; where there is no place, the tier's overflow line, which has no key.
+    fn enter(
+        &self,
+        lines: &'a Lines,
+        plan: &Plan,
+        rules: &LevelPlan,
+        moment: &Moment<'_>,
+    ) -> Option<Stop<'a>> {
+        let words = self.start(lines, plan, rules, moment);
+        let subjects = lines.subjects(self.level)?;
+        match subjects.insert(plan, self.key, self.tier, &words, moment) {
+            Some(slot) => self.at(lines, Home::of(self.level, slot), Some(self.key)),
+            None => self.at(lines, Home::overflow(self.level, self.tier), None),
+        }
+    }
+
+    /// What it starts with: what was parked of it, or else, since it may have been charged on its tier's overflow
+    /// line, what that has used.
+    pub(super) fn start(
+        &self,
+        lines: &Lines,
+        plan: &Plan,
+        rules: &LevelPlan,
+        moment: &Moment<'_>,
+    ) -> [u64; MAX_RULES] {
+        let subjects = lines.subjects(self.level);
+        let parked = subjects.and_then(|subjects| subjects.parked_words(plan, self.key, self.tier, moment));
+        let mut words = parked.unwrap_or_default();
+        let Some(overflow) = lines.line(Home::overflow(self.level, self.tier)) else { return words };
+        let overflow = overflow.snapshot();
+        for ((word, rule), used) in words.iter_mut().zip(&rules.rules).zip(overflow.words) {
+            match rule.limit {
+                // As if the newcomer had made all of the overflow line's charges: a bound of what it did make.
+                Limit::Rate(_) => *word = used,
+                Limit::Quota(_) if parked.is_none() => *word = used,
+                // A budget of the overflow line is spent once, by all together, and never comes back: charging every
+                // later newcomer with it would close the tier for good. One spent budget a tier bounds what this lets
+                // through. What is in flight there is released there.
+                Limit::Quota(_) | Limit::Budget { .. } | Limit::InFlight { .. } => {}
+            }
+        }
+        words
+    }
+}
+
+/// The words of a subject that comes with another tier than it had, under the rules of the new one.
+#[cold]
+pub(super) fn converted(
+    plan: &Plan,
+    level: Level,
+    rules: &LevelPlan,
+    meta: Meta,
+    words: &[u64; MAX_RULES],
+    moment: &Moment<'_>,
+) -> [u64; MAX_RULES] {
+    match plan.tiers.get(usize::from(meta.tier())) {
+        Some(old) => bucket::convert(old.level(level), rules, words, moment),
+        None => [0; MAX_RULES],
+    }
+}

@@ -1,0 +1,303 @@
+//! The straight lane: every line is there, under the caller's tier, and seldom is anybody in the way.
+//!
+//! Nothing here allocates, explains or waits but for a guard that was lost to another. What does not go straight is
+//! decided anew by [`Path`](super::Path), which gives the same answers.
+//!
+//! # Cost
+//!
+//! Of each line: its control word, key, meta and factor, and a word for each rule of a meter that is spent, all in one
+//! cache line up to three rules; one compare-exchange, and plain stores. Between look and commit nothing is compared:
+//! a control word that is still what it was before the look shows that nobody wrote since, so that the exchange which
+//! takes the guard is also the second look of a sequence lock.
+
+use arrayvec::ArrayVec;
+
+use super::{Ask, Hints, Home, LEVELS, Lines, Note, Refused, enter::converted};
+use crate::{
+    bucket::{self, Factor, Step, rate},
+    decision::Level,
+    id::Identity,
+    line::{Head, Held, Version, Word},
+    policy::plan::{Charge, Limit, MAX_PATH_RULES, Plan, TierPlan},
+};
+
+/// The lines of one request, by level.
+#[derive(Clone, Copy)]
+pub(crate) struct Lane<'a> {
+    pub(super) rules: &'a TierPlan,
+    pub(super) identity: &'a Identity,
+    pub(super) lines: &'a Lines,
+    /// Anything in the organization's place for a caller without one.
+    pub(super) heads: [Head<'a>; LEVELS],
+    pub(super) homes: [Home; LEVELS],
+}
+
+/// The words of the buckets that are charged, and what goes there, in the order of the plan's charges.
+pub(crate) type Charged<'a> = ArrayVec<(Word<'a>, u64), MAX_PATH_RULES>;
+
+/// The versions of the lines that words were worked out from, by level.
+pub(crate) type Versions = [Version; LEVELS];
+
+/// What a look came to.
+pub(crate) enum Look<'a> {
+    Admitted(Versions),
+    Refused(Refused<'a>),
+    /// A line is another's, or under another tier's rules, or being written to; or its bucket's window is later than
+    /// the request's clock.
+    Unclear,
+}
+
+impl<'a> Lane<'a> {
+    /// The lines of `identity`, at `hints` or by looking them up; `None` if one is missing.
+    #[inline(always)]
+    pub(crate) fn find(
+        lines: &'a Lines,
+        plan: &'a Plan,
+        identity: &'a Identity,
+        hints: Hints,
+    ) -> Option<Lane<'a>> {
+        let tier = identity.tier.as_u8();
+        let rules = plan.tiers.get(usize::from(tier))?;
+        let home = Home::total(tier);
+        let total = lines.total(tier)?;
+        let (slot, account) = match hints.account {
+            Some(slot) => (slot, lines.accounts.head(slot)?),
+            None => lines.accounts.find(&identity.account)?,
+        };
+        let (organization, organization_home) = match &identity.organization {
+            Some(key) => {
+                let (slot, head) = match hints.organization {
+                    Some(slot) => (slot, lines.organizations.head(slot)?),
+                    None => lines.organizations.find(key)?,
+                };
+                (head, Home::Organization(slot))
+            }
+            None => (total, home),
+        };
+        Some(Lane {
+            rules,
+            identity,
+            lines,
+            heads: [account, organization, total],
+            homes: [Home::Account(slot), organization_home, home],
+        })
+    }
+
+    #[inline(always)]
+    fn in_organization(&self) -> bool {
+        self.identity.organization.is_some()
+    }
+
+    /// Asks the buckets, and writes nothing.
+    #[inline(always)]
+    pub(crate) fn look(&self, ask: &Ask<'_>, charged: &mut Charged<'a>) -> Look<'a> {
+        let [account, organization, total] = &self.heads;
+        let (Some(account_version), Some(total_version)) = (account.version(), total.version()) else {
+            return Look::Unclear;
+        };
+        let tier = self.identity.tier.as_u8();
+        let mut strange = account.differs(&self.identity.account, tier);
+        let mut factors = account.factor_word();
+        let mut organization_version = Version::NONE;
+        if let Some(key) = &self.identity.organization {
+            let Some(version) = organization.version() else { return Look::Unclear };
+            organization_version = version;
+            strange |= organization.differs(key, tier);
+            factors |= organization.factor_word();
+        }
+        let versions = [account_version, organization_version, total_version];
+        if strange != 0 {
+            Look::Unclear
+        } else if factors == 0 {
+            self.ask(ask, versions, charged, |_| Factor::ONE)
+        } else {
+            self.ask_tightened(ask, versions, charged)
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn ask_tightened(self, ask: &Ask<'_>, versions: Versions, charged: &mut Charged<'a>) -> Look<'a> {
+        self.ask(ask, versions, charged, |level| self.heads[level as usize].factor(ask.moment.now))
+    }
+
+    /// What it reads may not belong together; the versions tell, when they are compared.
+    #[inline(always)]
+    fn ask(
+        &self,
+        ask: &Ask<'_>,
+        versions: Versions,
+        charged: &mut Charged<'a>,
+        factor: impl Fn(Level) -> Factor,
+    ) -> Look<'a> {
+        let mut refused: Option<Refused<'a>> = None;
+        for meter in ask.cost.spent() {
+            let amount = ask.cost.amount(meter);
+            for charge in self.rules.charges(meter, self.in_organization()) {
+                let Some(place) = self.place(charge) else { return Look::Unclear };
+                let (word, factor) = (place.load(), factor(charge.level));
+                let admitted = match &charge.limit {
+                    // In place: rates are most of what is asked.
+                    Limit::Rate(rate) => rate::charge(rate, word, amount, factor, ask.moment.now),
+                    limit => match bucket::step(limit, word, amount, factor, ask.mode, &ask.moment) {
+                        Step::Admit(word) => Some(word),
+                        Step::Refuse => None,
+                        Step::Behind => return Look::Unclear,
+                    },
+                };
+                if let Some(word) = admitted {
+                    // A path has no more rules than there is room for.
+                    let _ = charged.try_push((place, word));
+                } else {
+                    Refused::keep_later(&mut refused, Refused { charge, word, amount, factor }, ask.moment);
+                }
+            }
+        }
+        match refused {
+            None => Look::Admitted(versions),
+            // What was read has to belong together.
+            Some(refused) if self.is_still(versions) => Look::Refused(refused),
+            Some(_) => Look::Unclear,
+        }
+    }
+
+    /// The word of a bucket; in the line's first cache line, mostly.
+    #[inline(always)]
+    fn place(&self, charge: &Charge) -> Option<Word<'a>> {
+        let (level, rule) = (charge.level as usize, usize::from(charge.index));
+        match self.heads[level].word(rule) {
+            None => self.lines.line(self.homes[level])?.word(rule),
+            place => place,
+        }
+    }
+
+    #[inline(always)]
+    fn is_still(&self, [account, organization, total]: Versions) -> bool {
+        self.heads[0].is_still(account)
+            && (!self.in_organization() || self.heads[1].is_still(organization))
+            && self.heads[2].is_still(total)
+    }
+
+    /// Charges every line, or none, in which case it has to be looked at again. Permits note what they need to settle.
+    #[inline(always)]
+    pub(crate) fn commit(
+        &self,
+        plan: &Plan,
+        ask: &Ask<'_>,
+        (versions, charged): (Versions, &Charged<'a>),
+        note: &mut impl Note,
+    ) -> bool {
+        let Some(account) = self.heads[0].lock_at(versions[0]) else {
+            return self.commit_again(plan, ask, note);
+        };
+        let organization = if self.in_organization() {
+            let Some(guard) = self.heads[1].lock_at(versions[1]) else {
+                drop(account);
+                return self.commit_again(plan, ask, note);
+            };
+            Some(guard)
+        } else {
+            None
+        };
+        let Some(total) = self.heads[2].lock_at(versions[2]) else {
+            drop((account, organization));
+            return self.commit_again(plan, ask, note);
+        };
+        self.store(ask, charged, note, (account, organization, total));
+        true
+    }
+
+    #[inline(always)]
+    fn store(
+        &self,
+        ask: &Ask<'_>,
+        charged: &[(Word<'a>, u64)],
+        note: &mut impl Note,
+        (mut account, mut organization, mut total): (Held<'a>, Option<Held<'a>>, Held<'a>),
+    ) {
+        for (place, word) in charged {
+            place.store(*word);
+        }
+        note.charges(|note| {
+            let mut charged = charged.iter();
+            for meter in ask.cost.spent() {
+                let charges = self.rules.charges(meter, self.in_organization()).iter();
+                for (charge, (_, word)) in charges.zip(&mut charged) {
+                    note(charge, *word, self.lines.refunds(self.homes[charge.level as usize]));
+                }
+            }
+        });
+        account.set_written();
+        note.line(self.homes[0], &mut account, ask);
+        if let Some(guard) = &mut organization {
+            guard.set_written();
+            note.line(self.homes[1], guard, ask);
+        }
+        total.set_written();
+        note.line(self.homes[2], &mut total, ask);
+    }
+
+    /// The same where somebody has written since the look, or nobody has looked: takes every guard, waiting for it, and
+    /// steps the buckets as they are then.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn commit_again(self, plan: &Plan, ask: &Ask<'_>, note: &mut impl Note) -> bool {
+        let mut charged = Charged::new();
+        let take = |level| self.take(level, plan, ask);
+        let Some((account, factor)) = take(Level::Account) else { return false };
+        let mut factors = [factor, Factor::ONE, Factor::ONE];
+        let organization = if self.in_organization() {
+            let Some((guard, factor)) = take(Level::Organization) else { return false };
+            factors[1] = factor;
+            Some(guard)
+        } else {
+            None
+        };
+        let Some((total, _)) = take(Level::Tier) else { return false };
+        for meter in ask.cost.spent() {
+            let amount = ask.cost.amount(meter);
+            for charge in self.rules.charges(meter, self.in_organization()) {
+                let level = charge.level as usize;
+                let Some(place) = self.place(charge) else { return false };
+                let word = place.load();
+                match bucket::step(&charge.limit, word, amount, factors[level], ask.mode, &ask.moment) {
+                    // A path has no more rules than there is room for.
+                    Step::Admit(word) => {
+                        let _ = charged.try_push((place, word));
+                    }
+                    #[cfg(tollgate_mutant = "commit_trusts_the_look")]
+                    _ => {
+                        let _ = charged.try_push((place, word + amount));
+                    }
+                    // Whoever is behind, or refused, finds out when it looks again.
+                    #[cfg(not(tollgate_mutant = "commit_trusts_the_look"))]
+                    Step::Refuse | Step::Behind => return false,
+                }
+            }
+        }
+        self.store(ask, &charged, note, (account, organization, total));
+        true
+    }
+
+    /// The guard of a line and the factor in force, once it is under the caller's rules; `None` if it is another's.
+    fn take(&self, level: Level, plan: &Plan, ask: &Ask<'_>) -> Option<(Held<'a>, Factor)> {
+        let home = self.homes[level as usize];
+        let mut guard = self.lines.line(home)?.lock();
+        let key = match home {
+            Home::Account(_) => Some(&self.identity.account),
+            Home::Organization(_) => self.identity.organization.as_ref(),
+            Home::Tier(_) => None,
+        };
+        if key.is_some_and(|key| !guard.holds(key)) {
+            return None;
+        }
+        let tier = self.identity.tier.as_u8();
+        if guard.meta().tier() != tier {
+            let rules = self.rules.level(level);
+            let words = converted(plan, level, rules, guard.meta(), &guard.snapshot().words, &ask.moment);
+            guard.change_tier(tier, &words, self.lines.refunds(home));
+        }
+        let factor = guard.factor(ask.moment.now);
+        Some((guard.into_held(), factor))
+    }
+}
