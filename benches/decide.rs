@@ -4,17 +4,14 @@
 
 mod cases;
 
-use std::time::Duration;
-
 use cases::{
-    GIVEN, READ, Run, full, governor, hot,
+    GIVEN, READ, full, governor,
+    group::{Case, measure},
+    hot,
     many::{self, BACK_TO_BACK, UNIFORM, WAITING, ZIPF},
     threads,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
-
-/// A name, and what builds the case when it is its turn.
-type Case = (&'static str, fn() -> Run);
 
 const ADMIT: &[Case] = &[
     ("tollgate subject, time given", hot::subject::<1, 1, GIVEN>),
@@ -79,6 +76,13 @@ const THREADS: &[Case] = &[
     ("tollgate same account, 2 threads", threads::same::<2>),
     ("tollgate deny at the tier, 1 thread", threads::denied::<1>),
     ("tollgate deny at the tier, 2 threads", threads::denied::<2>),
+    ("tollgate 1 M uniform, 1 thread", threads::million::<UNIFORM, 1>),
+    ("tollgate 1 M uniform, 2 threads", threads::million::<UNIFORM, 2>),
+    ("tollgate 1 M Zipf, 1 thread", threads::million::<ZIPF, 1>),
+    ("tollgate 1 M Zipf, 2 threads", threads::million::<ZIPF, 2>),
+    ("governor 3 levels, 1 M uniform, 1 thread", threads::governor_million::<UNIFORM, 1>),
+    ("governor 3 levels, 1 M uniform, 2 threads", threads::governor_million::<UNIFORM, 2>),
+    ("governor 3 levels, 1 M Zipf, 2 threads", threads::governor_million::<ZIPF, 2>),
     ("governor 3 levels, distinct accounts, 2 threads", threads::governor_distinct::<2>),
     ("governor 3 levels, same account, 1 thread", threads::governor_same::<1>),
     ("governor 3 levels, same account, 2 threads", threads::governor_same::<2>),
@@ -108,19 +112,7 @@ fn all(criterion: &mut Criterion) {
         ("settle", SETTLE),
         ("flood", FLOOD),
     ];
-    for (name, cases) in groups {
-        let mut group = criterion.benchmark_group(name);
-        group.measurement_time(Duration::from_secs(1)).warm_up_time(Duration::from_millis(300));
-        group.sample_size(30);
-        for (name, build) in cases {
-            // Criterion calls this more than once, or not at all.
-            let mut run = None;
-            group.bench_function(*name, |bencher| {
-                bencher.iter_custom(run.get_or_insert_with(build));
-            });
-        }
-        group.finish();
-    }
+    measure(criterion, &groups);
 }
 
 criterion_group!(benches, all);

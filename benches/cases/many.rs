@@ -203,11 +203,31 @@ impl Ours {
 
 /// Identities as they were built at authentication.
 pub fn identity<const DRAW: bool, const ORDER: bool, const TIME: bool>() -> Run {
-    let (requests, ours) = (Requests::shared(), Ours::with_plenty());
+    walk::<ORDER>(Requests::shared().order::<DRAW>(), kept_identity::<TIME>())
+}
+
+fn kept_identity<const TIME: bool>() -> impl FnMut(usize) -> bool + Send + 'static {
+    let ours = Ours::with_plenty();
     let now = ours.limiter.now();
-    walk::<ORDER>(requests.order::<DRAW>(), move |index| {
-        admits::<TIME>(&ours.limiter, &ours.identities[index], &ours.cost, now)
-    })
+    move |index| admits::<TIME>(&ours.limiter, &ours.identities[index], &ours.cost, now)
+}
+
+/// The same for one of several threads: each begins elsewhere in the order.
+pub fn on_thread<const DRAW: bool>(thread: u64) -> impl FnMut() -> bool + Send + 'static {
+    spread(Requests::shared().order::<DRAW>(), thread, kept_identity::<READ>())
+}
+
+/// The next of `order` at each call, from a place that is `thread`'s own.
+fn spread(
+    order: &'static [u32],
+    thread: u64,
+    mut decide: impl FnMut(usize) -> bool + Send + 'static,
+) -> impl FnMut() -> bool + Send + 'static {
+    let mut at = order.len() / 3 * thread as usize;
+    move || {
+        at += 1;
+        decide(order[at & (order.len() - 1)] as usize)
+    }
 }
 
 /// Subjects: no look-up.
@@ -259,8 +279,17 @@ fn keys<'a>(requests: &'a Requests, request: &'a Request) -> [&'a String; 3] {
 
 /// governor's three keyed limiters in sequence.
 pub fn governor_three<const DRAW: bool, const ORDER: bool>() -> Run {
+    walk::<ORDER>(Requests::shared().order::<DRAW>(), three_keyed())
+}
+
+fn three_keyed() -> impl FnMut(usize) -> bool + Send + 'static {
     let (requests, levels) = (Requests::shared(), governors());
-    walk::<ORDER>(requests.order::<DRAW>(), move |index| levels.admit(keys(requests, &requests.all[index])))
+    move |index| levels.admit(keys(requests, &requests.all[index]))
+}
+
+/// The same for one of several threads.
+pub fn governor_on_thread<const DRAW: bool>(thread: u64) -> impl FnMut() -> bool + Send + 'static {
+    spread(Requests::shared().order::<DRAW>(), thread, three_keyed())
 }
 
 /// The first of them alone.

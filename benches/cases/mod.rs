@@ -11,6 +11,7 @@ pub mod bounds;
 pub mod exchange;
 pub mod full;
 pub mod governor;
+pub mod group;
 pub mod hot;
 pub mod many;
 pub mod tail;

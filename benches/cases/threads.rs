@@ -16,7 +16,7 @@ use super::{
     full::Full,
     governor::{Levels, hot_keys, spent},
     hot::Hot,
-    kept,
+    kept, many,
 };
 
 /// What one thread does, so many times.
@@ -101,6 +101,16 @@ pub fn governor_distinct<const THREADS: usize>() -> Run {
         let keys = [format!("acct_{thread}"), format!("org_{thread}"), "business".to_owned()];
         work(move || levels.admit(black_box(keys.each_ref())))
     })
+}
+
+/// A million accounts in a random order, which every thread begins elsewhere.
+pub fn million<const DRAW: bool, const THREADS: usize>() -> Run {
+    each::<THREADS>(|thread| work(many::on_thread::<DRAW>(thread)))
+}
+
+/// The same, of governor's three keyed limiters in sequence.
+pub fn governor_million<const DRAW: bool, const THREADS: usize>() -> Run {
+    each::<THREADS>(|thread| work(many::governor_on_thread::<DRAW>(thread)))
 }
 
 /// governor without a key, refusing.
