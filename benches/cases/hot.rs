@@ -89,6 +89,15 @@ pub fn settle<const METERS: usize>() -> Run {
     timed(move || limiter.reserve(black_box(subject), cost).map(|permit| permit.settle(cost)).is_ok())
 }
 
+/// The same by a clock that was read before.
+pub fn settle_given() -> Run {
+    let Hot { limiter, subject, cost, now, .. } = Hot::new(1, 1);
+    timed(move || {
+        let permit = limiter.reserve_at(black_box(subject), cost, *now);
+        permit.map(|permit| permit.settle_at(cost, *now)).is_ok()
+    })
+}
+
 /// Reserved and settled at nothing: all is given back.
 pub fn give_back() -> Run {
     let Hot { limiter, subject, cost, .. } = Hot::new(1, 1);
