@@ -182,7 +182,7 @@ const ROWS: &[Row] = &[
     ("insertion, table full of idle, 99.9th percentile : median hit", Ratio, AtMost(10.0), || {
         tail::insertion(Full::of_idle())
     }),
-    ("insertion, nine in ten owe, 99.9th percentile : median hit", Ratio, Aim::None, || {
+    ("insertion, half owe, 99.9th percentile : median hit", Ratio, Aim::None, || {
         tail::insertion(Full::of_debtors())
     }),
     ("insertion : governor three keyed, both 99.9th percentile", Ratio, Aim::None, || {

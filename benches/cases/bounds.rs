@@ -10,17 +10,19 @@ use tollgate::{Cost, Limiter, Plan};
 
 use super::{limiter, scaled, tail::Measure, tier};
 
-const BURST: u64 = 1_000;
+/// 20 ms of the rate: while the system has both threads wait for a processor, no supply is lost.
+const BURST: u64 = 20_000;
 const RATE: u64 = 1_000_000;
 
 /// Tokens that two threads get out of a tier of a million a second, asking far more often, beside burst and supply.
+/// Each alone may have nearly all of it, so that it matters little which of them the system lets run.
 pub fn saturated() -> Measure {
     Box::new(|| {
         let plan = Plan::from_toml(&format!(
             "version = 1\nmeters = [\"requests\"]\ncapacity = {{ accounts = 1_000, organizations = 100 }}\n\
              [tiers.one]\n\
-             account.requests = {{ rate = \"800k/s\", burst = 800 }}\n\
-             organization.requests = {{ rate = \"900k/s\", burst = 900 }}\n\
+             account.requests = {{ rate = \"990k/s\", burst = 19_800 }}\n\
+             organization.requests = {{ rate = \"995k/s\", burst = 19_900 }}\n\
              total.requests = {{ rate = \"{RATE}/s\", burst = {BURST} }}\n"
         ));
         let limiter = limiter(plan.unwrap_or_else(|error| panic!("{error}")));

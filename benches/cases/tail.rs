@@ -53,7 +53,7 @@ fn crowded(threads: usize, count: u64, share: f64, decide: &(impl Fn() -> bool +
 pub fn eight_threads(share: f64) -> Measure {
     let hot = Hot::new(1, 1);
     let exchange = kept(Exchange::new());
-    let count = scaled(100_000, 100);
+    let count = scaled(400_000, 100);
     let ours = move || hot.limiter.check_at(&hot.subject, &hot.cost, hot.now).is_ok();
     let now = hot.now.as_u64();
     let peer = move || black_box(exchange).charge(black_box(1), now);
@@ -69,6 +69,7 @@ pub fn eight_threads(share: f64) -> Measure {
 pub fn insertion(full: &'static Full) -> Measure {
     let (mut newcomers, mut held) = (full.newcomers(2), Held::new());
     Box::new(move || {
+        full.indebt(&mut newcomers);
         let timer = timer();
         let count = scaled(20_000, 20);
         let (mut slow, mut usual) = (Vec::new(), Vec::new());
