@@ -157,6 +157,9 @@ const ROWS: &[Row] = &[
     ("subject, deny at the tier, clock read : governor direct admit", Ratio, AtMost(0.75), || {
         beside(hot::denied::<1, READ>(), governor::direct())
     }),
+    ("arithmetic that shares nothing, two threads : one, scale", Scale, Aim::None, || {
+        beside(threads::arithmetic::<2>(), threads::arithmetic::<1>())
+    }),
     ("deny at the tier, two threads : one, scale", Scale, AtLeast(1.7), || {
         beside(threads::denied::<2>(), threads::denied::<1>())
     }),

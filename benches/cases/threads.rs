@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    READ, Run, admits,
+    READ, Random, Run, admits,
     full::Full,
     governor::{Levels, hot_keys, spent},
     hot::Hot,
@@ -51,6 +51,14 @@ fn together(mut works: Vec<Work>) -> Run {
 
 fn each<const THREADS: usize>(work: impl Fn(u64) -> Work) -> Run {
     together((0..THREADS as u64).map(work).collect())
+}
+
+/// Arithmetic that shares nothing: what the machine gives two threads at this moment, at best.
+pub fn arithmetic<const THREADS: usize>() -> Run {
+    each::<THREADS>(|thread| {
+        let mut random = Random(thread);
+        work(move || (0..16).all(|_| black_box(random.next()) != 0))
+    })
 }
 
 /// Accounts and organizations of their own; they share their tier.
