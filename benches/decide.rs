@@ -1,152 +1,119 @@
-//! One decision over account, organization and tier, beside governor's over one key and over three in sequence.
+//! Every case by itself, with its peers in the same run: `cargo bench --bench decide`.
 //!
-//! `cargo bench` runs it; the numbers to quote are ratios of medians within one run. A single hot caller flatters
-//! everybody alike (all in cache), so that what is compared is arithmetic and atomics.
+//! What to quote are ratios, which `ratios` prints; what each case is, `README.md` says.
 
-use std::{hint::black_box, num::NonZeroU32, time::Duration};
+mod cases;
 
-use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
-use governor::{Quota, RateLimiter};
-use tollgate::{Cost, Identity, Limiter, Plan};
+use cases::{
+    GIVEN, READ, full, governor,
+    group::{Case, measure},
+    hot,
+    many::{self, BACK_TO_BACK, UNIFORM, WAITING, ZIPF},
+    threads,
+};
+use criterion::{Criterion, criterion_group, criterion_main};
 
-/// As much a second as no loop spends: what is timed is admission.
-const PLENTY: u32 = 4_000_000_000;
+const ADMIT: &[Case] = &[
+    ("tollgate subject, time given", hot::subject::<1, 1, GIVEN>),
+    ("tollgate subject", hot::subject::<1, 1, READ>),
+    ("tollgate subject, 1 of 3 meters, time given", hot::subject::<3, 1, GIVEN>),
+    ("tollgate subject, 1 of 3 meters", hot::subject::<3, 1, READ>),
+    ("tollgate subject, 3 meters, time given", hot::subject::<3, 3, GIVEN>),
+    ("tollgate subject, 3 meters", hot::subject::<3, 3, READ>),
+    ("tollgate identity kept, time given", hot::identity::<1, 1, GIVEN>),
+    ("tollgate identity kept", hot::identity::<1, 1, READ>),
+    ("tollgate identity kept, 3 meters", hot::identity::<3, 3, READ>),
+    ("tollgate identity from strings, time given", hot::strings::<1, 1, GIVEN>),
+    ("tollgate identity from strings", hot::strings::<1, 1, READ>),
+    ("tollgate identity from strings, 3 meters", hot::strings::<3, 3, READ>),
+    ("tollgate identity from u64, time given", hot::integers::<GIVEN>),
+    ("tollgate identity from u64", hot::integers::<READ>),
+    ("governor direct, 1 level", governor::direct),
+    ("governor keyed, 1 level", governor::keyed),
+    ("governor keyed, 3 levels", governor::three),
+    ("governor keyed, 3 levels of 3 meters", governor::nine),
+];
 
-fn policy(total_burst: u64) -> Plan {
-    let text = format!(
-        r#"
-        version = 1
-        meters = ["requests", "input_tokens", "output_tokens"]
-        capacity = {{ accounts = 100_000, organizations = 10_000 }}
+const DENY: &[Case] = &[
+    ("tollgate subject, time given", hot::denied::<1, GIVEN>),
+    ("tollgate subject", hot::denied::<1, READ>),
+    ("tollgate subject, 1 of 3 meters", hot::denied::<3, READ>),
+    ("tollgate subject, wait asked for", hot::denied_with_wait),
+    ("tollgate identity kept, all of 1 M", many::denied::<UNIFORM, BACK_TO_BACK>),
+    ("tollgate identity kept, all of 1 M, waiting", many::denied::<UNIFORM, WAITING>),
+    ("governor direct, 1 level", governor::direct_denied),
+];
 
-        [tiers.hot]
-        account.requests = {{ rate = "4G/s", burst = "4G" }}
-        account.input_tokens = {{ rate = "4G/s", burst = "4G" }}
-        account.output_tokens = {{ rate = "4G/s", burst = "4G" }}
-        organization.requests = {{ rate = "5G/s", burst = "5G" }}
-        organization.input_tokens = {{ rate = "5G/s", burst = "5G" }}
-        organization.output_tokens = {{ rate = "5G/s", burst = "5G" }}
-        total.requests = {{ rate = "6G/s", burst = "6G" }}
-        total.input_tokens = {{ rate = "6G/s", burst = "6G" }}
-        total.output_tokens = {{ rate = "6G/s", burst = "6G" }}
+const UNIFORM_MILLION: &[Case] = &[
+    ("tollgate subject", many::subject::<UNIFORM, BACK_TO_BACK, READ>),
+    ("tollgate subject, waiting", many::subject::<UNIFORM, WAITING, READ>),
+    ("tollgate identity kept", many::identity::<UNIFORM, BACK_TO_BACK, READ>),
+    ("tollgate identity kept, time given", many::identity::<UNIFORM, BACK_TO_BACK, GIVEN>),
+    ("tollgate identity kept, waiting", many::identity::<UNIFORM, WAITING, READ>),
+    ("tollgate identity from strings", many::strings::<UNIFORM, BACK_TO_BACK, READ>),
+    ("tollgate identity from strings, time given", many::strings::<UNIFORM, BACK_TO_BACK, GIVEN>),
+    ("tollgate identity from strings, waiting", many::strings::<UNIFORM, WAITING, READ>),
+    ("governor keyed, 1 level", many::governor_one::<UNIFORM, BACK_TO_BACK>),
+    ("governor keyed, 3 levels", many::governor_three::<UNIFORM, BACK_TO_BACK>),
+    ("governor keyed, 3 levels, waiting", many::governor_three::<UNIFORM, WAITING>),
+];
 
-        [tiers.spent]
-        account.requests = {{ rate = "1/h", burst = 1 }}
-        total.requests = {{ rate = "2/h", burst = {total_burst} }}
-        "#
-    );
-    Plan::from_toml(&text).expect("the bench's own policy")
+const ZIPF_MILLION: &[Case] = &[
+    ("tollgate subject", many::subject::<ZIPF, BACK_TO_BACK, READ>),
+    ("tollgate identity kept", many::identity::<ZIPF, BACK_TO_BACK, READ>),
+    ("tollgate identity from strings", many::strings::<ZIPF, BACK_TO_BACK, READ>),
+    ("tollgate identity from strings, waiting", many::strings::<ZIPF, WAITING, READ>),
+    ("governor keyed, 3 levels", many::governor_three::<ZIPF, BACK_TO_BACK>),
+    ("governor keyed, 3 levels, waiting", many::governor_three::<ZIPF, WAITING>),
+];
+
+/// The time is that of one decision on each thread.
+const THREADS: &[Case] = &[
+    ("tollgate distinct accounts, 1 thread", threads::distinct::<1>),
+    ("tollgate distinct accounts, 2 threads", threads::distinct::<2>),
+    ("tollgate one organization, 2 threads", threads::colleagues::<2>),
+    ("tollgate same account, 1 thread", threads::same::<1>),
+    ("tollgate same account, 2 threads", threads::same::<2>),
+    ("tollgate deny at the tier, 1 thread", threads::denied::<1>),
+    ("tollgate deny at the tier, 2 threads", threads::denied::<2>),
+    ("tollgate 1 M uniform, 1 thread", threads::million::<UNIFORM, 1>),
+    ("tollgate 1 M uniform, 2 threads", threads::million::<UNIFORM, 2>),
+    ("tollgate 1 M Zipf, 1 thread", threads::million::<ZIPF, 1>),
+    ("tollgate 1 M Zipf, 2 threads", threads::million::<ZIPF, 2>),
+    ("governor 3 levels, 1 M uniform, 1 thread", threads::governor_million::<UNIFORM, 1>),
+    ("governor 3 levels, 1 M uniform, 2 threads", threads::governor_million::<UNIFORM, 2>),
+    ("governor 3 levels, 1 M Zipf, 2 threads", threads::governor_million::<ZIPF, 2>),
+    ("governor 3 levels, distinct accounts, 2 threads", threads::governor_distinct::<2>),
+    ("governor 3 levels, same account, 1 thread", threads::governor_same::<1>),
+    ("governor 3 levels, same account, 2 threads", threads::governor_same::<2>),
+    ("governor direct denied, 2 threads", threads::governor_denied::<2>),
+];
+
+const SETTLE: &[Case] = &[
+    ("tollgate reserve and settle", hot::settle::<1>),
+    ("tollgate reserve and settle, 3 meters", hot::settle::<3>),
+    ("tollgate reserve and give all back", hot::give_back),
+];
+
+const FLOOD: &[Case] = &[
+    ("tollgate new accounts, table full", full::flood),
+    ("governor keyed, 3 levels, new accounts, growing", full::governor_flood),
+    ("tollgate known account, alone", threads::beside_flood::<false>),
+    ("tollgate known account, beside a flood", threads::beside_flood::<true>),
+];
+
+fn all(criterion: &mut Criterion) {
+    let groups = [
+        ("admit", ADMIT),
+        ("deny", DENY),
+        ("uniform", UNIFORM_MILLION),
+        ("zipf", ZIPF_MILLION),
+        ("threads", THREADS),
+        ("settle", SETTLE),
+        ("flood", FLOOD),
+    ];
+    measure(criterion, &groups);
 }
 
-struct Ours {
-    limiter: Limiter,
-    caller: Identity,
-    one: Cost,
-    three: Cost,
-}
-
-impl Ours {
-    fn new() -> Ours {
-        let limiter = Limiter::builder(policy(2)).secret([1; 16]).build().expect("memory");
-        let meter = |name| limiter.meter(name).expect("a meter of the policy");
-        let one = Cost::of(meter("requests"), 1);
-        let three = one.and(meter("input_tokens"), 1).and(meter("output_tokens"), 1);
-        let organization = limiter.organization("org_4c1d88f0a2");
-        let caller =
-            limiter.identity(tier(&limiter, "hot"), "acct_f378b692784f").in_organization(organization);
-        Ours { limiter, caller, one, three }
-    }
-}
-
-fn tier(limiter: &Limiter, name: &str) -> tollgate::Tier {
-    limiter.tier(name).expect("a tier of the policy")
-}
-
-fn admit(group: &mut BenchmarkGroup<'_, WallTime>) {
-    let Ours { limiter, caller, one, three } = Ours::new();
-    let subject = limiter.subject(&caller);
-    let now = limiter.now();
-    group.bench_function("tollgate subject, time given", |bencher| {
-        bencher.iter(|| limiter.check_at(black_box(&subject), &one, now).is_ok());
-    });
-    group.bench_function("tollgate subject", |bencher| {
-        bencher.iter(|| limiter.check(black_box(&subject), &one).is_ok());
-    });
-    group.bench_function("tollgate subject, 3 meters", |bencher| {
-        bencher.iter(|| limiter.check(black_box(&subject), &three).is_ok());
-    });
-    group.bench_function("tollgate identity kept", |bencher| {
-        bencher.iter(|| limiter.check(black_box(&caller), &one).is_ok());
-    });
-    let organization = limiter.organization("org_4c1d88f0a2");
-    let hot = tier(&limiter, "hot");
-    group.bench_function("tollgate identity built from a string", |bencher| {
-        bencher.iter(|| {
-            let caller = limiter.identity(hot, black_box("acct_f378b692784f")).in_organization(organization);
-            limiter.check(&caller, &one).is_ok()
-        });
-    });
-    group.bench_function("tollgate reserve and settle", |bencher| {
-        bencher.iter(|| limiter.reserve(black_box(&subject), &one).map(|permit| permit.settle(&one)).is_ok());
-    });
-
-    let quota = Quota::per_second(NonZeroU32::new(PLENTY).expect("not zero"));
-    let direct = RateLimiter::direct(quota);
-    group.bench_function("governor direct, 1 level", |bencher| {
-        bencher.iter(|| direct.check_n(black_box(NonZeroU32::MIN)).is_ok());
-    });
-    let keyed: [_; 3] = std::array::from_fn(|_| {
-        RateLimiter::<String, _, _>::dashmap_with_hasher(quota, ahash::RandomState::new())
-    });
-    let keys = ["acct_f378b692784f", "org_4c1d88f0a2", "business"].map(String::from);
-    group.bench_function("governor keyed, 1 level", |bencher| {
-        bencher.iter(|| keyed[0].check_key(black_box(&keys[0])).is_ok());
-    });
-    group.bench_function("governor keyed, 3 levels in sequence", |bencher| {
-        bencher.iter(|| {
-            let keys = black_box(&keys);
-            keyed.iter().zip(keys).all(|(limiter, key)| limiter.check_key(key).is_ok())
-        });
-    });
-}
-
-fn deny(group: &mut BenchmarkGroup<'_, WallTime>) {
-    let Ours { limiter, one, .. } = Ours::new();
-    let spent = tier(&limiter, "spent");
-    for account in ["first", "second"] {
-        limiter.check(&limiter.identity(spent, account), &one).expect("the tier's two tokens");
-    }
-    let third = limiter.identity(spent, "third");
-    let subject = limiter.subject(&third);
-    let denial = limiter.check(&subject, &one).expect_err("the tier is spent");
-    assert_eq!(denial.level(), tollgate::Level::Tier);
-    let now = limiter.now();
-    group.bench_function("tollgate subject, at the tier, time given", |bencher| {
-        bencher.iter(|| limiter.check_at(black_box(&subject), &one, now).is_err());
-    });
-    group.bench_function("tollgate subject, at the tier", |bencher| {
-        bencher.iter(|| limiter.check(black_box(&subject), &one).is_err());
-    });
-    group.bench_function("tollgate subject, at the tier, wait asked for", |bencher| {
-        bencher.iter(|| limiter.check(black_box(&subject), &one).map_err(|denial| denial.retry_after()));
-    });
-    let direct = RateLimiter::direct(Quota::per_hour(NonZeroU32::MIN));
-    direct.check().expect("the only cell");
-    group.bench_function("governor direct, 1 level", |bencher| {
-        bencher.iter(|| direct.check_n(black_box(NonZeroU32::MIN)).is_ok());
-    });
-}
-
-fn decide(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("admit");
-    group.measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(500));
-    admit(&mut group);
-    group.finish();
-    let mut group = criterion.benchmark_group("deny");
-    group.measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(500));
-    deny(&mut group);
-    group.finish();
-}
-
-criterion_group!(benches, decide);
+criterion_group!(benches, all);
 criterion_main!(benches);
