@@ -26,6 +26,7 @@ mod policy;
 mod bucket;
 mod line;
 mod table;
+mod lease;
 mod path;
 mod limiter;
 

@@ -239,6 +239,8 @@ impl<'a> Guard<'a> {
     )]
     pub(crate) fn set_factor(&mut self, factor: Factor, expiry: u64) {
         self.set(FACTOR, meta::factor_word(factor, expiry));
+        #[cfg(tollgate_mutant = "tightening_unseen")]
+        self.set_unwritten();
     }
 
     /// The same subject under the rules of another tier.

@@ -24,3 +24,33 @@ pub(crate) type AtomicU64 = std::sync::atomic::AtomicU64;
 
 #[cfg(tollgate_loom)]
 pub(crate) type AtomicU64 = loom::sync::atomic::AtomicU64;
+
+/// Into how many stripes to part what many threads would meet on: twice the processors, a power of two.
+#[cfg(not(tollgate_loom))]
+pub(crate) fn stripes() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| (2 * processors.get()).next_power_of_two())
+}
+
+/// A model has few threads; they meet on one stripe.
+#[cfg(tollgate_loom)]
+pub(crate) fn stripes() -> usize {
+    1
+}
+
+/// The calling thread's number: threads count up as they first ask.
+#[cfg(not(tollgate_loom))]
+#[inline]
+#[expect(clippy::disallowed_types, reason = "a number for each thread; no other memory is ordered by it")]
+pub(crate) fn thread_number() -> usize {
+    static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    thread_local! {
+        static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+    // Without a number only where the thread is ending: any stripe will do.
+    NUMBER.try_with(|number| *number).unwrap_or(0)
+}
+
+#[cfg(tollgate_loom)]
+pub(crate) fn thread_number() -> usize {
+    0
+}

@@ -5,6 +5,7 @@
 //! run; [`refusal`] explains it afterwards, off the fast path.
 
 mod convert;
+pub(crate) mod lease;
 pub(crate) mod quota;
 pub(crate) mod rate;
 #[cfg(test)]

@@ -58,6 +58,7 @@ pub(super) fn explain(shared: &Shared, identity: &Identity) -> Explanation {
         let Some(path) = Path::find(&shared.lines, &shared.plan, identity) else {
             return Explanation { at, rules };
         };
+        path.recall(&shared.lines, &moment);
         let tier = shared.plan.tiers.get(usize::from(identity.tier().as_u8()));
         let seen = path.inspect(
             &shared.lines,

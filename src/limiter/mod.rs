@@ -15,7 +15,7 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     bucket::Moment,
-    decision::{Denial, Receipt},
+    decision::{Denial, Level, Receipt},
     id::{Fingerprints, Id, Identity, Organization, Tier},
     meter::{Cost, Meter},
     path::{Ask, Charged, Hints, Lane, Lines, Look, Note, Path, Spend, Stopped},
@@ -105,6 +105,10 @@ pub struct Statistics {
     pub cut_overages: u64,
     /// Settlements that found another subject on a line.
     pub stale_settles: u64,
+    /// Times that a thread took a part of a tier's total for itself, since threads had met there.
+    pub leases_taken: u64,
+    /// Times that all of those were given back: before a refusal, an explanation, or when threads met no longer.
+    pub leases_recalled: u64,
 }
 
 mod sealed {
@@ -280,6 +284,7 @@ impl Limiter {
     pub fn statistics(&self) -> Statistics {
         let Shared { lines, counters, .. } = &*self.shared;
         let (accounts, organizations) = (lines.accounts.occupancy(), lines.organizations.occupancy());
+        let (leases_taken, leases_recalled) = lines.leases.taken_and_recalled();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Statistics {
             accounts: accounts.subjects as u64,
@@ -291,6 +296,8 @@ impl Limiter {
             clipped_refunds: count(&counters.clipped_refunds),
             cut_overages: count(&counters.cut_overages),
             stale_settles: count(&counters.stale_settles),
+            leases_taken,
+            leases_recalled,
         }
     }
 }
@@ -332,10 +339,10 @@ impl Shared {
         if let Some(lane) = &lane {
             let mut charged = Charged::new();
             match lane.look(ask, &mut charged) {
-                Look::Admitted(versions) => {
+                Look::Admitted(seen) => {
                     #[cfg(all(test, feature = "toml"))]
                     tests::between_look_and_commit();
-                    if lane.commit(&self.plan, ask, (versions, &charged), note) {
+                    if lane.commit(&self.plan, ask, (seen, &charged), note) {
                         return Ok(Receipt { at: now.as_u64(), overflow: false });
                     }
                 }
@@ -368,6 +375,7 @@ impl Shared {
                 Some(note) => path.charge(&self.lines, ask, note),
                 None => path.judge(&self.lines, ask).map(|()| false),
             };
+
             match decided {
                 Ok(overflow) => {
                     if overflow {
@@ -375,7 +383,15 @@ impl Shared {
                     }
                     return Ok(Receipt { at: moment.now, overflow });
                 }
-                Err(Stopped::Refused(denial)) => return Err(denial),
+                Err(Stopped::Refused(denial)) => {
+                    let path = Path::find(&self.lines, &self.plan, identity);
+                    // A total that has leases refuses only once they are back.
+                    if denial.level() != Level::Tier
+                        || !path.is_some_and(|path| path.recall(&self.lines, &moment))
+                    {
+                        return Err(denial);
+                    }
+                }
                 Err(Stopped::Behind(later)) => now = Nanos::new(later),
                 Err(Stopped::Changed) => {}
             }

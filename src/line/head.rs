@@ -2,7 +2,7 @@
 
 use super::{
     Backoff,
-    meta::{FACTOR, KEY, META, Meta, factor_at},
+    meta::{FACTOR, KEY, META, Meta, factor_at, factor_word, is_before_expiry},
 };
 use crate::{
     bucket::Factor,
@@ -158,6 +158,18 @@ impl<'a> Head<'a> {
         factor_at(self.factor_word(), now)
     }
 
+    /// Of a tier's total: whether leases are taken from it at `now`.
+    #[inline]
+    pub(crate) fn is_hot(&self, now: u64) -> bool {
+        is_before_expiry(self.factor_word(), now)
+    }
+
+    /// Of a tier's total: whether a stripe may hold a lease on it.
+    #[inline]
+    pub(crate) fn may_be_leased(&self) -> bool {
+        self.factor_word() != 0
+    }
+
     /// Takes the guard; it is let go when the answer is dropped.
     #[inline]
     pub(crate) fn lock(&self) -> Held<'a> {
@@ -237,10 +249,33 @@ impl Held<'_> {
         self.factor(now) != Factor::ONE
     }
 
+    /// Of a tier's total: leases may be taken from it until `until`.
+    pub(crate) fn set_hot(&mut self, until: u64) {
+        self.set(FACTOR, factor_word(Factor::ONE, until));
+    }
+
+    /// Of a tier's total: no stripe holds a lease on it.
+    pub(crate) fn set_cold(&mut self) {
+        self.set(FACTOR, 0);
+    }
+
+    pub(crate) fn may_be_leased(&self) -> bool {
+        self.head.may_be_leased()
+    }
+
+    pub(crate) fn is_hot(&self, now: u64) -> bool {
+        self.head.is_hot(now)
+    }
+
     /// The line has been written to: readers have to look again.
     #[inline]
     pub(crate) fn set_written(&mut self) {
         self.written = true;
+    }
+
+    #[cfg(tollgate_mutant = "tightening_unseen")]
+    pub(super) fn set_unwritten(&mut self) {
+        self.written = false;
     }
 
     #[inline]

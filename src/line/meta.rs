@@ -74,11 +74,17 @@ impl Meta {
 /// The factor in a factor word at `now`: one where none is set or it has expired.
 #[inline]
 pub(super) fn factor_at(word: u64, now: u64) -> Factor {
-    if word == 0 || now >> EXPIRY_SHIFT >= word & EXPIRY_MASK {
-        Factor::ONE
-    } else {
+    if is_before_expiry(word, now) {
         Factor::from_sixteenths((word >> FACTOR_SHIFT) as u16)
+    } else {
+        Factor::ONE
     }
+}
+
+/// Whether a factor word is set and has not expired at `now`.
+#[inline]
+pub(super) fn is_before_expiry(word: u64, now: u64) -> bool {
+    now >> EXPIRY_SHIFT < word & EXPIRY_MASK
 }
 
 /// The factor word of `factor` until `expiry`.

@@ -2,7 +2,7 @@
 
 use super::{Ask, Home, Lane, Lines, Note, Stop, Stopped};
 use crate::{
-    bucket::{self, Moment},
+    bucket::{self, Mode, Moment},
     decision::Level,
     id::{Identity, Key},
     line::Meta,
@@ -55,6 +55,12 @@ impl<'a> Path<'a> {
         })
     }
 
+    /// Takes back what is leased of the tier's total, so that it is as if nobody had met there. Answers whether anything
+    /// was.
+    pub(crate) fn recall(&self, lines: &Lines, moment: &Moment<'_>) -> bool {
+        lines.recall(&self.rules.total, self.identity.tier.as_u8(), moment)
+    }
+
     pub(super) fn in_organization(&self) -> bool {
         self.organization.is_some()
     }
@@ -90,13 +96,24 @@ impl<'a> Path<'a> {
         ask: &Ask<'_>,
         note: &mut impl Note,
     ) -> Result<bool, Stopped> {
+        let total = self.total.line.head();
+        if total.may_be_leased() && !total.is_hot(ask.moment.now) {
+            self.recall(lines, &ask.moment);
+        }
         self.judge(lines, ask)?;
         let lane = self.enter(lines, &ask.moment).ok_or(Stopped::Changed)?;
         if self.overflow {
             // The overflow line was not looked at yet.
             self.judge(lines, ask)?;
         }
-        if lane.commit_again(self.plan, ask, note) { Ok(self.overflow) } else { Err(Stopped::Changed) }
+        if !lane.commit_again(self.plan, ask, note) {
+            return Err(Stopped::Changed);
+        }
+        if ask.mode == Mode::Spend && total.is_hot(ask.moment.now) {
+            // What brought a check here was most likely an empty lease.
+            lines.refill(&self.rules.total, self.identity.tier.as_u8(), false, &ask.moment);
+        }
+        Ok(self.overflow)
     }
 }
 

@@ -14,9 +14,10 @@ use arrayvec::ArrayVec;
 
 use super::{Ask, Hints, Home, LEVELS, Lines, Note, Refused, enter::converted};
 use crate::{
-    bucket::{self, Factor, Step, rate},
+    bucket::{self, Factor, Mode, Step, rate},
     decision::Level,
     id::Identity,
+    lease,
     line::{Head, Held, Version, Word},
     policy::plan::{Charge, Limit, MAX_PATH_RULES, Plan, TierPlan},
 };
@@ -35,12 +36,18 @@ pub(crate) struct Lane<'a> {
 /// The words of the buckets that are charged, and what goes there, in the order of the plan's charges.
 pub(crate) type Charged<'a> = ArrayVec<(Word<'a>, u64), MAX_PATH_RULES>;
 
-/// The versions of the lines that words were worked out from, by level.
-pub(crate) type Versions = [Version; LEVELS];
+/// What the words were worked out from.
+#[derive(Clone, Copy)]
+pub(crate) struct Seen<'a> {
+    /// The versions of the lines, by level.
+    versions: [Version; LEVELS],
+    /// The tier's own line, or the stripe that stands in for it.
+    total: Head<'a>,
+}
 
 /// What a look came to.
 pub(crate) enum Look<'a> {
-    Admitted(Versions),
+    Admitted(Seen<'a>),
     Refused(Refused<'a>),
     /// A line is another's, or under another tier's rules, or being written to; or its bucket's window is later than
     /// the request's clock.
@@ -105,35 +112,70 @@ impl<'a> Lane<'a> {
             strange |= organization.differs(key, tier);
             factors |= organization.factor_word();
         }
-        let versions = [account_version, organization_version, total_version];
+        let seen = Seen { versions: [account_version, organization_version, total_version], total: *total };
         if strange != 0 {
             Look::Unclear
+        } else if total.may_be_leased() {
+            self.ask_leased(ask, seen, charged)
         } else if factors == 0 {
-            self.ask(ask, versions, charged, |_| Factor::ONE)
+            self.ask(ask, seen, charged, |_| Factor::ONE, |_, _| None)
         } else {
-            self.ask_tightened(ask, versions, charged)
+            self.ask_tightened(ask, seen, charged)
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn ask_tightened(self, ask: &Ask<'_>, versions: Versions, charged: &mut Charged<'a>) -> Look<'a> {
-        self.ask(ask, versions, charged, |level| self.heads[level as usize].factor(ask.moment.now))
+    fn ask_tightened(self, ask: &Ask<'_>, seen: Seen<'a>, charged: &mut Charged<'a>) -> Look<'a> {
+        let factor = |level| self.heads[level as usize].factor(ask.moment.now);
+        self.ask(ask, seen, charged, factor, |_, _| None)
     }
 
-    /// What it reads may not belong together; the versions tell, when they are compared.
+    /// The same where threads have met on the tier's total: a check then asks the thread's leases in its place.
+    #[inline(never)]
+    fn ask_leased(self, ask: &Ask<'_>, mut seen: Seen<'a>, charged: &mut Charged<'a>) -> Look<'a> {
+        let factor = |level| self.heads[level as usize].factor(ask.moment.now);
+        if !seen.total.is_hot(ask.moment.now) {
+            // The leases are given back on the other way.
+            return Look::Unclear;
+        }
+        if ask.mode == Mode::Hold {
+            return match self.ask(ask, seen, charged, factor, |_, _| None) {
+                // Not before the leases have been given back.
+                Look::Refused(refused) if refused.charge.level == Level::Tier => Look::Unclear,
+                look => look,
+            };
+        }
+        let Some(stripe) = self.lines.leases.stripe(self.identity.tier.as_u8()) else { return Look::Unclear };
+        let Some(version) = stripe.head().version() else { return Look::Unclear };
+        seen.versions[Level::Tier as usize] = version;
+        seen.total = stripe.head();
+        let refunds = self.lines.refunds(self.homes[Level::Tier as usize]);
+        self.ask(ask, seen, charged, factor, |charge, amount| {
+            (charge.level == Level::Tier).then(|| lease::serve(&stripe, charge, refunds, amount, &ask.moment))
+        })
+    }
+
+    /// What it reads may not belong together; the versions tell, when they are compared. What `leased` answers stands in
+    /// for a bucket: the word to move and what it becomes, or nothing, if the lease does not have the amount.
     #[inline(always)]
     fn ask(
         &self,
         ask: &Ask<'_>,
-        versions: Versions,
+        seen: Seen<'a>,
         charged: &mut Charged<'a>,
         factor: impl Fn(Level) -> Factor,
+        leased: impl Fn(&Charge, u64) -> Option<Option<(Word<'a>, u64)>>,
     ) -> Look<'a> {
         let mut refused: Option<Refused<'a>> = None;
         for meter in ask.cost.spent() {
             let amount = ask.cost.amount(meter);
             for charge in self.rules.charges(meter, self.in_organization()) {
+                if let Some(served) = leased(charge, amount) {
+                    let Some(served) = served else { return Look::Unclear };
+                    let _ = charged.try_push(served);
+                    continue;
+                }
                 let Some(place) = self.place(charge) else { return Look::Unclear };
                 let (word, factor) = (place.load(), factor(charge.level));
                 let admitted = match &charge.limit {
@@ -154,9 +196,9 @@ impl<'a> Lane<'a> {
             }
         }
         match refused {
-            None => Look::Admitted(versions),
+            None => Look::Admitted(seen),
             // What was read has to belong together.
-            Some(refused) if self.is_still(versions) => Look::Refused(refused),
+            Some(refused) if self.is_still(seen) => Look::Refused(refused),
             Some(_) => Look::Unclear,
         }
     }
@@ -172,10 +214,10 @@ impl<'a> Lane<'a> {
     }
 
     #[inline(always)]
-    fn is_still(&self, [account, organization, total]: Versions) -> bool {
+    fn is_still(&self, Seen { versions: [account, organization, of_total], total }: Seen<'a>) -> bool {
         self.heads[0].is_still(account)
             && (!self.in_organization() || self.heads[1].is_still(organization))
-            && self.heads[2].is_still(total)
+            && total.is_still(of_total)
     }
 
     /// Charges every line, or none, in which case it has to be looked at again. Permits note what they need to settle.
@@ -184,7 +226,7 @@ impl<'a> Lane<'a> {
         &self,
         plan: &Plan,
         ask: &Ask<'_>,
-        (versions, charged): (Versions, &Charged<'a>),
+        (Seen { versions, total }, charged): (Seen<'a>, &Charged<'a>),
         note: &mut impl Note,
     ) -> bool {
         let Some(account) = self.heads[0].lock_at(versions[0]) else {
@@ -199,9 +241,12 @@ impl<'a> Lane<'a> {
         } else {
             None
         };
-        let Some(total) = self.heads[2].lock_at(versions[2]) else {
+        let Some(total) = total.lock_at(versions[2]) else {
             drop((account, organization));
-            return self.commit_again(plan, ask, note);
+            return self.commit_again(plan, ask, note) && {
+                self.collided(ask);
+                true
+            };
         };
         self.store(ask, charged, note, (account, organization, total));
         true
@@ -235,6 +280,15 @@ impl<'a> Lane<'a> {
         }
         total.set_written();
         note.line(self.homes[2], &mut total, ask);
+    }
+
+    /// Makes the total hot on which the thread has met another.
+    #[cold]
+    #[inline(never)]
+    fn collided(self, ask: &Ask<'_>) {
+        if ask.mode == Mode::Spend {
+            self.lines.refill(&self.rules.total, self.identity.tier.as_u8(), true, &ask.moment);
+        }
     }
 
     /// The same where somebody has written since the look, or nobody has looked: takes every guard, waiting for it, and

@@ -2,8 +2,10 @@
 
 use super::LEVELS;
 use crate::{
+    bucket::Moment,
     decision::Level,
     id::Places,
+    lease::{Leases, Total},
     line::{Head, Line, Meta, Refunds},
     policy::plan::{LevelPlan, Plan},
     table::{Arena, OutOfMemory, Subjects},
@@ -16,6 +18,7 @@ pub(crate) struct Lines {
     pub(crate) organizations: Subjects,
     /// Three for each tier: its total, and the overflow lines of its accounts and of its organizations.
     tiers: Arena,
+    pub(crate) leases: Leases,
 }
 
 /// Where a line is, in words that outlive a borrow.
@@ -75,16 +78,39 @@ impl Lines {
                 places.clone(),
             )?,
             tiers,
+            leases: Leases::new(plan),
         })
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.accounts.occupancy().bytes + self.organizations.occupancy().bytes + self.tiers.bytes()
+        self.accounts.occupancy().bytes
+            + self.organizations.occupancy().bytes
+            + self.tiers.bytes()
+            + self.leases.bytes()
     }
 
     #[inline]
     pub(super) fn total(&self, tier: u8) -> Option<Head<'_>> {
         self.tiers.head(u32::from(tier) * LEVELS as u32)
+    }
+
+    /// Gives the calling thread a new share of the total of `tier`, if that is hot, or just became so because the thread
+    /// has `collided` with another there. Answers whether it did.
+    pub(super) fn refill(&self, rules: &LevelPlan, tier: u8, collided: bool, moment: &Moment<'_>) -> bool {
+        let home = Home::total(tier);
+        self.line(home).is_some_and(|line| {
+            let total = Total { tier, rules, line, refunds: self.refunds(home) };
+            self.leases.refill(total, collided, moment)
+        })
+    }
+
+    /// Takes back all leases on the total of `tier`. Answers whether there were any.
+    pub(super) fn recall(&self, rules: &LevelPlan, tier: u8, moment: &Moment<'_>) -> bool {
+        let home = Home::total(tier);
+        self.line(home).is_some_and(|line| {
+            let total = Total { tier, rules, line, refunds: self.refunds(home) };
+            self.leases.recall(total, moment)
+        })
     }
 
     #[inline]

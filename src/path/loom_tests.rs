@@ -4,28 +4,27 @@ use loom::{sync::Arc, thread};
 
 use super::{Ask, Charged, Hints, Hold, Home, Lane, Lines, Look, Note, Path, Spend};
 use crate::{
-    bucket::Moment,
+    bucket::{Factor, Moment},
     decision::Name,
     id::{Fingerprints, Id, Identity, Tier},
     line::loom_tests::explore,
     meter::{Cost, Meter},
     policy::plan::{Capacity, LevelPlan, Limit, Plan, Rule, TierPlan},
+    policy::rate::Rate,
 };
 
 const MOMENT: Moment<'static> = Moment { now: 0, unix_at_origin: 0, calendars: &[] };
 
-/// One tier: a budget for each account, and one for all.
-fn plan(account: u64, total: u64) -> Plan {
+/// One tier: a limit for each account, and a budget for all.
+fn plan(account: Limit, total: u64) -> Plan {
     let level = |limit| {
-        let rule = Rule {
-            name: Name::new("budget").unwrap(),
-            meter: Meter::from_index(0).unwrap(),
-            limit: Limit::Budget { limit },
-        };
+        let rule = Rule { name: Name::new("rule").unwrap(), meter: Meter::from_index(0).unwrap(), limit };
         LevelPlan { rules: Box::new([rule]) }
     };
-    let tier =
-        TierPlan::new(Name::new("tier").unwrap(), [level(account), LevelPlan::default(), level(total)]);
+    let tier = TierPlan::new(
+        Name::new("tier").unwrap(),
+        [level(account), LevelPlan::default(), level(Limit::Budget { limit: total })],
+    );
     Plan {
         meters: Vec::new(),
         tiers: vec![tier],
@@ -48,6 +47,10 @@ struct World {
 
 impl World {
     fn new(account: u64, total: u64) -> Arc<World> {
+        World::with(Limit::Budget { limit: account }, total)
+    }
+
+    fn with(account: Limit, total: u64) -> Arc<World> {
         let plan = plan(account, total);
         let fingerprints = Fingerprints::new([1; 16]);
         let lines = Lines::new(&plan, &fingerprints.places()).unwrap();
@@ -72,8 +75,8 @@ impl World {
             let mut charged = Charged::new();
             match lane.look(&ask, &mut charged) {
                 Look::Refused(_) => return false,
-                Look::Admitted(versions) => {
-                    if lane.commit(&self.plan, &ask, (versions, &charged), note) {
+                Look::Admitted(seen) => {
+                    if lane.commit(&self.plan, &ask, (seen, &charged), note) {
                         return true;
                     }
                 }
@@ -153,5 +156,29 @@ fn loom_settlement_and_eviction() {
         assert_eq!(seen.words[0], 3);
         // Either way the tier got it back.
         assert_eq!(world.lines.line(Home::Tier(0)).unwrap().snapshot().words[0], 0);
+    });
+}
+
+/// A charge beside a tightening: whichever comes first, the charge is by the factor in force when it is made. Mutant:
+/// `tightening_unseen`.
+#[test]
+fn loom_charge_and_factor() {
+    explore(|| {
+        let rate = Rate::new(1, 1_000, 100, 0, 16).unwrap();
+        let world = World::with(Limit::Rate(rate), 5);
+        let other = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.spend(1, &mut Spend))
+        };
+        let (slot, _) = world.lines.accounts.find(&world.identity(1).account).unwrap();
+        let line = world.lines.line(Home::Account(slot)).unwrap();
+        let charged_before = {
+            let mut guard = line.lock();
+            guard.set_factor(Factor::from_sixteenths(160), 1 << 40);
+            guard.word(0).unwrap() != 0
+        };
+        assert!(other.join().unwrap());
+        let price = if charged_before { 1 } else { 10 };
+        assert_eq!(line.snapshot().words[0], price << rate.shift);
     });
 }

@@ -1,0 +1,145 @@
+//! Leases against the interval bound, over any schedule of charges, settlements, bites, servings and recalls; and what
+//! may be served later than it is charged, without evaporating, breaks it.
+
+use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
+
+use super::*;
+use crate::{
+    bucket::{Factor, rate},
+    policy::rate::Rate,
+};
+
+const STRIPES: usize = 3;
+
+#[derive(Clone, Copy, Debug)]
+enum Operation {
+    /// An exact charge, settled to `.1` after `.2` more operations.
+    Charge(u64, u64, usize),
+    Bite(usize, u64),
+    Serve(usize, u64),
+    GiveBack(usize),
+}
+
+fn schedules() -> impl Strategy<Value = Vec<(u64, Operation)>> {
+    let operation = prop_oneof![
+        (1..=6_u64, 0..=6_u64, 0..6_usize).prop_map(|(reserved, actual, after)| Operation::Charge(
+            reserved,
+            actual.min(reserved),
+            after
+        )),
+        (0..STRIPES, 1..=4_u64).prop_map(|(stripe, parts)| Operation::Bite(stripe, parts)),
+        (0..STRIPES, 1..=4_u64).prop_map(|(stripe, amount)| Operation::Serve(stripe, amount)),
+        (0..STRIPES, 1..=4_u64).prop_map(|(stripe, amount)| Operation::Serve(stripe, amount)),
+        (0..STRIPES).prop_map(Operation::GiveBack),
+    ];
+    prop::collection::vec((prop_oneof![Just(0), 1..12_u64, 0..120_u64], operation), 1..60)
+}
+
+/// Runs a schedule; whether every interval keeps its bound, and what was served from leases.
+fn keeps_the_bound(rate: &Rate, schedule: &[(u64, Operation)], evaporating: bool) -> (bool, u64) {
+    let limit = Limit::Rate(*rate);
+    let (mut now, mut word, mut refunded, mut from_leases) = (1_000, 0, 0, 0);
+    let mut leases = [Lease::default(); STRIPES];
+    let mut log: Vec<(u64, u64)> = Vec::new();
+    let mut open = Vec::new();
+    for (index, &(wait, operation)) in schedule.iter().enumerate() {
+        now += wait;
+        let moment = Moment { now, unix_at_origin: 0, calendars: &[] };
+        open.retain(|&(due, entry, mark, amounts): &(usize, usize, u64, (u64, u64))| {
+            if due > index {
+                return true;
+            }
+            let done = rate::refund(rate, (word, refunded), mark, amounts, Factor::ONE, now);
+            (word, refunded) = (done.word, done.refunded);
+            log[entry].1 = amounts.1;
+            false
+        });
+        match operation {
+            Operation::Charge(reserved, actual, after) => {
+                if let Some(charged) = rate::charge(rate, word, reserved, Factor::ONE, now) {
+                    word = charged;
+                    open.push((index + after, log.len(), rate::mark(word, refunded), (reserved, actual)));
+                    log.push((now, reserved));
+                }
+            }
+            Operation::Bite(stripe, parts) => {
+                (word, refunded) = give_back(&limit, (word, refunded), leases[stripe], &moment);
+                leases[stripe] = Lease::default();
+                if let Some((charged, lease)) = bite(&limit, (word, refunded), parts, &moment) {
+                    word = charged;
+                    leases[stripe] = lease;
+                }
+            }
+            Operation::Serve(stripe, amount) => {
+                let lease = leases[stripe];
+                let served = if evaporating {
+                    serve(&limit, lease, refunded, amount, &moment)
+                } else {
+                    let low = lease.low + (amount << rate.shift);
+                    (low <= lease.top).then_some(low)
+                };
+                if let Some(low) = served {
+                    leases[stripe].low = low;
+                    log.push((now, amount));
+                    from_leases += amount;
+                }
+            }
+            Operation::GiveBack(stripe) => {
+                (word, refunded) = give_back(&limit, (word, refunded), leases[stripe], &moment);
+                leases[stripe] = Lease::default();
+            }
+        }
+    }
+    let kept = (0..log.len()).all(|first| {
+        let mut sum = 0;
+        log[first..].iter().all(|(at, cost)| {
+            sum += u128::from(*cost);
+            let length = u128::from(at - log[first].0) + 1;
+            sum.saturating_sub(u128::from(rate.burst)) * u128::from(rate.period)
+                <= length * u128::from(rate.tokens)
+        })
+    });
+    (kept, from_leases)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(5_000))]
+
+    #[test]
+    fn leases_never_mint(schedule in schedules()) {
+        let rate = Rate::new(1, 10, 10, 0, 16).unwrap();
+        prop_assert!(keeps_the_bound(&rate, &schedule, true).0);
+    }
+}
+
+/// The schedules above can tell, and leases serve something.
+#[test]
+fn leases_that_do_not_evaporate_mint() {
+    let rate = Rate::new(1, 10, 10, 0, 16).unwrap();
+    let mut runner = TestRunner::deterministic();
+    let (mut broke, mut served) = (0, 0);
+    for _ in 0..5_000 {
+        let schedule = schedules().new_tree(&mut runner).unwrap().current();
+        broke += usize::from(!keeps_the_bound(&rate, &schedule, false).0);
+        served += keeps_the_bound(&rate, &schedule, true).1;
+    }
+    assert!(broke > 0);
+    assert!(served > 5_000, "{served}");
+}
+
+/// A budget's lease gives back what it did not serve, to the token; one that only counts is charged what it served.
+#[test]
+fn counts_come_out_even() {
+    let moment = Moment { now: 0, unix_at_origin: 0, calendars: &[] };
+    for (limit, before) in [(Limit::Budget { limit: 1_000 }, 100), (Limit::Budget { limit: UNLIMITED }, 100)]
+    {
+        let (word, mut lease) = bite(&limit, (before, 0), 10, &moment).unwrap();
+        let mut served = 0;
+        while let Some(low) = serve(&limit, lease, 0, 7, &moment).filter(|_| served < 700) {
+            lease.low = low;
+            served += 7;
+        }
+        assert!(served > 0);
+        assert_eq!(give_back(&limit, (word, 0), lease, &moment).0, before + served);
+    }
+}

@@ -1,0 +1,201 @@
+//! Leases: what many threads spend of a tier's total without meeting on its line.
+//!
+//! Each tier has a few *stripes*, lines of their own; a thread always uses the same one. While a total is *hot*, that
+//! is for [`HOT`] after two threads met on its line, checks are charged to leases on the thread's stripe rather than to
+//! the line: its control word is only read then, and stays in every processor's cache.
+//!
+//! Invariants:
+//! - What a stripe holds was charged to the total before, so that leases never let through what the total would refuse
+//!   ([`bucket::lease`]), and a lone caller, who meets nobody, never has one.
+//! - A bite is one part in [`PARTS`] of what is left, shared by the stripes, so that all of them hold back at most that
+//!   much of it. None is taken where under an eighth of the limit is left, and none after a refusal until half is.
+//! - Whoever is refused by a total that has leases takes them all back and asks again: a denial comes from exact words.
+//! - Guards are taken in this order: stripes, lowest first, then the total. Neither is held while waiting for an account's
+//!   or an organization's.
+//!
+//! In the total's line, the factor word, which tightening never uses there, says until when it is hot; 0 where no stripe
+//! has anything.
+//!
+//! | stripe's word | what |
+//! |---|---|
+//! | 3n, 3n + 1, 3n + 2 | low, top and basis of the lease on rule n |
+
+use arrayvec::ArrayVec;
+
+#[cfg(all(test, tollgate_loom))]
+mod loom_tests;
+
+use crate::{
+    bucket::{
+        Moment,
+        lease::{self, Lease},
+    },
+    line::{CacheLine, Guard, Line, Refunds, Word},
+    policy::plan::{Charge, LevelPlan, Limit, Plan, lines_for},
+    sync::{AtomicU64, Ordering, stripes, thread_number},
+};
+
+/// How long a total stays hot after a collision, in nanoseconds: long beside a collision, short beside a burst of load.
+const HOT: u64 = 10_000_000;
+/// All stripes together take one part in this many of what is left.
+const PARTS: u64 = 16;
+/// Stripes of a total at the most.
+const MAX_STRIPES: usize = 64;
+/// Words of a lease.
+const LEASE: usize = 3;
+
+/// The leases on all totals.
+#[derive(Debug)]
+pub(crate) struct Leases {
+    lines: Box<[CacheLine]>,
+    stripes: usize,
+    /// Cache lines of a stripe.
+    stride: usize,
+    taken: AtomicU64,
+    recalled: AtomicU64,
+}
+
+/// A total to lease from.
+#[derive(Clone, Copy)]
+pub(crate) struct Total<'a> {
+    pub(crate) tier: u8,
+    pub(crate) rules: &'a LevelPlan,
+    pub(crate) line: Line<'a>,
+    pub(crate) refunds: Refunds<'a>,
+}
+
+impl Leases {
+    pub(crate) fn new(plan: &Plan) -> Leases {
+        let stripes = stripes().min(MAX_STRIPES);
+        let rules = plan.tiers.iter().map(|tier| tier.total.rules.len()).max().unwrap_or(0);
+        let stride = lines_for(LEASE * rules);
+        let lines = (0..plan.tiers.len() * stripes * stride).map(|_| CacheLine::default()).collect();
+        Leases { lines, stripes, stride, taken: AtomicU64::new(0), recalled: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&*self.lines)
+    }
+
+    /// How often leases were taken, and how often all of a total's were taken back.
+    pub(crate) fn taken_and_recalled(&self) -> (u64, u64) {
+        (self.taken.load(Ordering::Relaxed), self.recalled.load(Ordering::Relaxed))
+    }
+
+    /// The calling thread's stripe of a tier's total.
+    #[inline]
+    pub(crate) fn stripe(&self, tier: u8) -> Option<Line<'_>> {
+        self.line(tier, thread_number() % self.stripes)
+    }
+
+    #[inline]
+    fn line(&self, tier: u8, stripe: usize) -> Option<Line<'_>> {
+        let first = (usize::from(tier) * self.stripes + stripe) * self.stride;
+        Line::new(self.lines.get(first..)?.get(..self.stride)?)
+    }
+
+    /// Gives the calling thread's stripe a new share of each bucket; `collided` if it just met another on the total's
+    /// line, which makes that hot. Answers whether it did.
+    pub(crate) fn refill(&self, total: Total<'_>, collided: bool, moment: &Moment<'_>) -> bool {
+        let Total { tier, rules, line, .. } = total;
+        if rules.rules.is_empty() || !rules.rules.iter().all(|rule| lease::is_leasable(&rule.limit)) {
+            return false;
+        }
+        let Some(stripe) = self.stripe(tier) else { return false };
+        let mut stripe = stripe.lock();
+        let mut guard = line.lock();
+        // With leases out, down to an eighth; without, from a half on.
+        let least = if guard.may_be_leased() { 8 } else { 2 };
+        let has_room = |(left, of): (u64, u64)| u128::from(left) * least >= u128::from(of);
+        let rooms = (0..).zip(&rules.rules).all(|(index, rule)| {
+            let word = guard.word(index).unwrap_or(0);
+            lease::room(&rule.limit, word, moment).is_none_or(has_room)
+        });
+        if !rooms || (!collided && !guard.is_hot(moment.now)) {
+            return false;
+        }
+        let parts = PARTS * self.stripes as u64;
+        self.exchange(total, &mut stripe, &mut guard, moment, |rule, words| {
+            lease::bite(rule, words, parts, moment)
+        });
+        if collided {
+            guard.set_hot(moment.now.saturating_add(HOT));
+        }
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// Gives back what the stripes of a total hold; nobody takes any more until it is hot anew. Answers whether there
+    /// was any.
+    pub(crate) fn recall(&self, total: Total<'_>, moment: &Moment<'_>) -> bool {
+        let Total { tier, line, .. } = total;
+        if !line.head().may_be_leased() {
+            return false;
+        }
+        let stripes = (0..self.stripes).filter_map(|stripe| self.line(tier, stripe));
+        // All of them, so that none is filled again behind our back.
+        let mut stripes: ArrayVec<Guard<'_>, MAX_STRIPES> = stripes.map(|stripe| stripe.lock()).collect();
+        let mut guard = line.lock();
+        for stripe in &mut stripes {
+            self.exchange(total, stripe, &mut guard, moment, |_, _| None);
+        }
+        guard.set_cold();
+        self.recalled.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// Ends the leases of a stripe and begins those that `next` makes of a bucket and what it ever gave back.
+    fn exchange(
+        &self,
+        Total { rules, refunds, .. }: Total<'_>,
+        stripe: &mut Guard<'_>,
+        guard: &mut Guard<'_>,
+        moment: &Moment<'_>,
+        next: impl Fn(&Limit, (u64, u64)) -> Option<(u64, Lease)>,
+    ) {
+        let mut rate = 0;
+        for (index, rule) in rules.rules.iter().enumerate() {
+            let is_rate = matches!(rule.limit, Limit::Rate(_));
+            let refunded = if is_rate { refunds.of(rate) } else { 0 };
+            let Some(word) = guard.word(index) else { return };
+            let old = lease_of(|place| stripe.word(place).unwrap_or(0), index);
+            let (word, refunded) = lease::give_back(&rule.limit, (word, refunded), old, moment);
+            let (word, new) = next(&rule.limit, (word, refunded)).unwrap_or((word, Lease::default()));
+            guard.set_word(index, word);
+            if is_rate {
+                refunds.set(rate, refunded);
+                rate += 1;
+            }
+            if cfg!(tollgate_mutant = "recall_keeps_the_lease") && new == Lease::default() {
+                continue;
+            }
+            for (offset, value) in [new.low, new.top, new.basis].into_iter().enumerate() {
+                stripe.set_word(LEASE * index + offset, value);
+            }
+        }
+    }
+}
+
+/// The word of a stripe that serving `amount` moves, and what it becomes; `None` if the lease has not that much.
+#[inline]
+pub(crate) fn serve<'a>(
+    stripe: &Line<'a>,
+    charge: &Charge,
+    refunds: Refunds<'_>,
+    amount: u64,
+    moment: &Moment<'_>,
+) -> Option<(Word<'a>, u64)> {
+    let index = usize::from(charge.index);
+    let lease = lease_of(|place| stripe.word(place).map_or(0, |word| word.load()), index);
+    let refunded = match charge.limit {
+        Limit::Rate(_) => refunds.of(usize::from(charge.rate)),
+        _ => 0,
+    };
+    let low = lease::serve(&charge.limit, lease, refunded, amount, moment)?;
+    Some((stripe.word(LEASE * index)?, low))
+}
+
+fn lease_of(word: impl Fn(usize) -> u64, rule: usize) -> Lease {
+    let place = LEASE * rule;
+    Lease { low: word(place), top: word(place + 1), basis: word(place + 2) }
+}

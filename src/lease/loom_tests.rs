@@ -1,0 +1,114 @@
+//! Every interleaving of serving from a lease with its recall.
+
+use loom::{sync::Arc, thread};
+
+use super::{Leases, Total, serve};
+use crate::{
+    bucket::Moment,
+    decision::Name,
+    line::{CacheLine, Line, Refunds, loom_tests::explore},
+    meter::Meter,
+    policy::plan::{Capacity, LevelPlan, Limit, Plan, Rule, TierPlan},
+};
+
+const MOMENT: Moment<'static> = Moment { now: 0, unix_at_origin: 0, calendars: &[] };
+/// A lease on it is two tokens.
+const LIMIT: u64 = 32;
+
+fn plan() -> Plan {
+    let rule = Rule {
+        name: Name::new("budget").unwrap(),
+        meter: Meter::from_index(0).unwrap(),
+        limit: Limit::Budget { limit: LIMIT },
+    };
+    let total = LevelPlan { rules: Box::new([rule]) };
+    let levels = [LevelPlan::default(), LevelPlan::default(), total];
+    Plan {
+        meters: Vec::new(),
+        tiers: vec![TierPlan::new(Name::new("tier").unwrap(), levels)],
+        calendars: Vec::new(),
+        zone: "UTC".to_owned(),
+        capacity: Capacity { accounts: 1, organizations: 0, parked_accounts: 0, parked_organizations: 0 },
+        memory: 0,
+        anonymous: None,
+        replicas: 1,
+        largest_factor: 16,
+        warnings: Vec::new(),
+    }
+}
+
+struct World {
+    plan: Plan,
+    leases: Leases,
+    hot: [CacheLine; 1],
+}
+
+impl World {
+    fn new() -> Arc<World> {
+        let plan = plan();
+        let leases = Leases::new(&plan);
+        let world = World { plan, leases, hot: Default::default() };
+        assert!(world.leases.refill(world.total(), true, &MOMENT));
+        Arc::new(world)
+    }
+
+    fn total(&self) -> Total<'_> {
+        let rules = &self.plan.tiers[0].total;
+        Total { tier: 0, rules, line: Line::new(&self.hot).unwrap(), refunds: Refunds::new(&[]) }
+    }
+
+    /// Serves one from the lease, as look and commit do; whether it was there.
+    fn serve(&self) -> bool {
+        let stripe = self.leases.stripe(0).unwrap();
+        let charge = &self.plan.tiers[0].charges(Meter::from_index(0).unwrap(), false)[0];
+        loop {
+            if let Some(version) = stripe.head().version() {
+                let served = serve(&stripe, charge, Refunds::new(&[]), 1, &MOMENT);
+                match served {
+                    None if stripe.head().is_still(version) => return false,
+                    None => {}
+                    Some((word, low)) => {
+                        if let Some(mut guard) = stripe.head().lock_at(version) {
+                            word.store(low);
+                            guard.set_written();
+                            return true;
+                        }
+                    }
+                }
+            }
+            thread::yield_now();
+        }
+    }
+}
+
+/// What was served and what was given back make up what was charged. Mutant: `recall_keeps_the_lease`.
+#[test]
+fn loom_lease_and_recall() {
+    explore(|| {
+        let world = World::new();
+        let other = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.serve())
+        };
+        assert!(world.leases.recall(world.total(), &MOMENT));
+        let served = u64::from(other.join().unwrap());
+        assert_eq!(world.total().line.snapshot().words[0], served);
+        assert!(!world.serve(), "nothing is left to serve");
+    });
+}
+
+/// Two threads that share a stripe: each token is served once. Mutant: `guard_without_exchange`.
+#[test]
+fn loom_two_serve_from_one_lease() {
+    explore(|| {
+        let world = World::new();
+        let other = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.serve())
+        };
+        assert!(world.serve());
+        assert!(other.join().unwrap());
+        assert!(!world.serve());
+        assert_eq!(world.total().line.snapshot().words[0], 2);
+    });
+}
