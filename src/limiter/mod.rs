@@ -17,6 +17,7 @@ use crate::{
     bucket::Moment,
     decision::{Denial, Level, Receipt},
     id::{Fingerprints, Id, Identity, Organization, Tier},
+    line::Backoff,
     meter::{Cost, Meter},
     path::{Ask, Charged, Hints, Lane, Lines, Look, Note, Path, Spend, Stopped},
     policy::plan::Plan,
@@ -337,19 +338,24 @@ impl Shared {
         let moment = self.moment(now);
         let ask = &Ask { cost, mode: N::MODE, moment };
         if let Some(lane) = &lane {
-            let mut charged = Charged::new();
-            match lane.look(ask, &mut charged) {
-                Look::Admitted(seen) => {
-                    #[cfg(all(test, feature = "toml"))]
-                    tests::between_look_and_commit();
-                    if lane.commit(&self.plan, ask, (seen, &charged), note) {
-                        return Ok(Receipt { at: now.as_u64(), overflow: false });
+            let mut backoff = Backoff::new();
+            loop {
+                let mut charged = Charged::new();
+                match lane.look(ask, &mut charged) {
+                    Look::Admitted(seen) => {
+                        #[cfg(all(test, feature = "toml"))]
+                        tests::between_look_and_commit();
+                        if lane.commit(&self.plan, ask, (seen, &charged), note) {
+                            return Ok(Receipt { at: now.as_u64(), overflow: false });
+                        }
+                        break;
                     }
+                    Look::Refused(refused) => {
+                        return Err(refused.denial(&self.plan, identity.tier.as_u8(), moment, false));
+                    }
+                    Look::Busy => backoff.wait(),
+                    Look::Unclear => break,
                 }
-                Look::Refused(refused) => {
-                    return Err(refused.denial(&self.plan, identity.tier.as_u8(), moment, false));
-                }
-                Look::Unclear => {}
             }
         }
         self.decide_slow(identity, cost, now, Some(note))

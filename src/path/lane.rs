@@ -49,8 +49,10 @@ pub(crate) struct Seen<'a> {
 pub(crate) enum Look<'a> {
     Admitted(Seen<'a>),
     Refused(Refused<'a>),
-    /// A line is another's, or under another tier's rules, or being written to; or its bucket's window is later than
-    /// the request's clock.
+    /// A line is being written to, or was meanwhile: look again.
+    Busy,
+    /// A line is another's, or under another tier's rules; or a bucket's window is later than the request's clock; or a
+    /// lease does not have the amount.
     Unclear,
 }
 
@@ -100,14 +102,14 @@ impl<'a> Lane<'a> {
     pub(crate) fn look(&self, ask: &Ask<'_>, charged: &mut Charged<'a>) -> Look<'a> {
         let [account, organization, total] = &self.heads;
         let (Some(account_version), Some(total_version)) = (account.version(), total.version()) else {
-            return Look::Unclear;
+            return Look::Busy;
         };
         let tier = self.identity.tier.as_u8();
         let mut strange = account.differs(&self.identity.account, tier);
         let mut factors = account.factor_word();
         let mut organization_version = Version::NONE;
         if let Some(key) = &self.identity.organization {
-            let Some(version) = organization.version() else { return Look::Unclear };
+            let Some(version) = organization.version() else { return Look::Busy };
             organization_version = version;
             strange |= organization.differs(key, tier);
             factors |= organization.factor_word();
@@ -147,7 +149,7 @@ impl<'a> Lane<'a> {
             };
         }
         let Some(stripe) = self.lines.leases.stripe(self.identity.tier.as_u8()) else { return Look::Unclear };
-        let Some(version) = stripe.head().version() else { return Look::Unclear };
+        let Some(version) = stripe.head().version() else { return Look::Busy };
         seen.versions[Level::Tier as usize] = version;
         seen.total = stripe.head();
         let refunds = self.lines.refunds(self.homes[Level::Tier as usize]);
@@ -199,7 +201,7 @@ impl<'a> Lane<'a> {
             None => Look::Admitted(seen),
             // What was read has to belong together.
             Some(refused) if self.is_still(seen) => Look::Refused(refused),
-            Some(_) => Look::Unclear,
+            Some(_) => Look::Busy,
         }
     }
 

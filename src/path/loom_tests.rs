@@ -80,7 +80,7 @@ impl World {
                         return true;
                     }
                 }
-                Look::Unclear => {}
+                Look::Busy | Look::Unclear => {}
             }
             thread::yield_now();
         }
