@@ -12,6 +12,7 @@
 //! | `bucket` | the pure step of each kind of rule |
 //! | `line` | the buckets of one subject under one control word |
 //! | `table` | all subjects of a level in fixed memory |
+//! | `lease` | what many threads spend of a tier's total without meeting on its line |
 //! | `path` | the lines of one request: find, look, commit |
 //! | `limiter` | the front |
 #![forbid(unsafe_code)]
@@ -29,6 +30,7 @@ mod table;
 mod lease;
 mod path;
 mod limiter;
+pub mod performance;
 
 pub use calendar::Period;
 pub use decision::{Denial, Level, Name, Receipt, Retry, RuleName};
