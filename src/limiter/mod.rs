@@ -69,6 +69,9 @@ struct Shared {
     counters: Counters,
 }
 
+/// Looks at lines that others keep writing to, before each is read by itself, waiting for its guard.
+const LOOKS: u32 = 64;
+
 /// The clock; the usual one without a call through a table.
 enum Source {
     System(SystemClock),
@@ -243,7 +246,7 @@ impl Limiter {
         self.shared.decide(caller.identity(), caller.places(), cost, || now, &mut Spend)
     }
 
-    /// The answer that [`check`](Limiter::check) would give, with nothing spent and nothing written.
+    /// The answer that [`check`](Limiter::check) would give, with nothing spent.
     ///
     /// # Errors
     ///
@@ -339,7 +342,7 @@ impl Shared {
         let ask = &Ask { cost, mode: N::MODE, moment };
         if let Some(lane) = &lane {
             let mut backoff = Backoff::new();
-            loop {
+            for _ in 0..LOOKS {
                 let mut charged = Charged::new();
                 match lane.look(ask, &mut charged) {
                     Look::Admitted(seen) => {
