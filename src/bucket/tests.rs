@@ -182,6 +182,19 @@ fn without_total(rate: &Rate, (word, _): (u64, u64), mark: u64, amounts: (u64, u
     ours(rate, (word, 0), mark, amounts, now)
 }
 
+/// Whether a log of instants and costs stays within burst + rate x length, rounded up to 1 ns, over every interval.
+pub(super) fn every_interval_keeps_the_bound(rate: &Rate, log: &[(u64, u64)]) -> bool {
+    (0..log.len()).all(|first| {
+        let mut sum = 0;
+        log[first..].iter().all(|(at, cost)| {
+            sum += u128::from(*cost);
+            let length = u128::from(at - log[first].0) + 1;
+            sum.saturating_sub(u128::from(rate.burst)) * u128::from(rate.period)
+                <= length * u128::from(rate.tokens)
+        })
+    })
+}
+
 /// Runs a schedule; whether every interval keeps its bound, and how much was admitted in all.
 fn keeps_the_bound(rate: &Rate, schedule: &[Charge], refund: Refund) -> (bool, u64) {
     let (mut now, mut word, mut refunded) = (1_000, 0, 0);
@@ -204,15 +217,7 @@ fn keeps_the_bound(rate: &Rate, schedule: &[Charge], refund: Refund) -> (bool, u
             log.push((now, charge.reserved));
         }
     }
-    let kept = (0..log.len()).all(|first| {
-        let mut sum = 0;
-        log[first..].iter().all(|(at, cost)| {
-            sum += u128::from(*cost);
-            let length = u128::from(at - log[first].0) + 1;
-            sum.saturating_sub(u128::from(rate.burst)) * u128::from(rate.period)
-                <= length * u128::from(rate.tokens)
-        })
-    });
+    let kept = every_interval_keeps_the_bound(rate, &log);
     (kept, log.iter().map(|(_, cost)| cost).sum())
 }
 

@@ -5,37 +5,17 @@ use loom::{sync::Arc, thread};
 use super::{Leases, Total, serve};
 use crate::{
     bucket::Moment,
-    decision::Name,
-    line::{CacheLine, Line, Refunds, loom_tests::explore},
+    line::{
+        CacheLine, Line, Refunds,
+        loom_tests::{explore, level_of, plan_of},
+    },
     meter::Meter,
-    policy::plan::{Capacity, LevelPlan, Limit, Plan, Rule, TierPlan},
+    policy::plan::{LevelPlan, Limit, Plan},
 };
 
 const MOMENT: Moment<'static> = Moment { now: 0, unix_at_origin: 0, calendars: &[] };
 /// A lease on it is two tokens.
 const LIMIT: u64 = 32;
-
-fn plan() -> Plan {
-    let rule = Rule {
-        name: Name::new("budget").unwrap(),
-        meter: Meter::from_index(0).unwrap(),
-        limit: Limit::Budget { limit: LIMIT },
-    };
-    let total = LevelPlan { rules: Box::new([rule]) };
-    let levels = [LevelPlan::default(), LevelPlan::default(), total];
-    Plan {
-        meters: Vec::new(),
-        tiers: vec![TierPlan::new(Name::new("tier").unwrap(), levels)],
-        calendars: Vec::new(),
-        zone: "UTC".to_owned(),
-        capacity: Capacity { accounts: 1, organizations: 0, parked_accounts: 0, parked_organizations: 0 },
-        memory: 0,
-        anonymous: None,
-        replicas: 1,
-        largest_factor: 16,
-        warnings: Vec::new(),
-    }
-}
 
 struct World {
     plan: Plan,
@@ -45,7 +25,8 @@ struct World {
 
 impl World {
     fn new() -> Arc<World> {
-        let plan = plan();
+        let total = level_of(Limit::Budget { limit: LIMIT });
+        let plan = plan_of([LevelPlan::default(), LevelPlan::default(), total]);
         let leases = Leases::new(&plan);
         let world = World { plan, leases, hot: Default::default() };
         assert!(world.leases.refill(world.total(), true, &MOMENT));

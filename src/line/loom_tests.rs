@@ -10,7 +10,7 @@ use crate::{
     decision::Name,
     id::{Fingerprints, Id, Key},
     meter::Meter,
-    policy::plan::{Limit, Rule},
+    policy::plan::{Capacity, LevelPlan, Limit, Plan, Rule, TierPlan},
     sync::{AtomicU64, Ordering},
 };
 
@@ -21,6 +21,28 @@ pub(crate) fn explore(model: impl Fn() + Sync + Send + 'static) {
     // Filling a table before the threads start takes many steps, none of which branches.
     builder.max_branches = 20_000;
     builder.check(model);
+}
+
+/// A plan of one tier with rules of one meter.
+pub(crate) fn plan_of(levels: [LevelPlan; 3]) -> Plan {
+    Plan {
+        meters: Vec::new(),
+        tiers: vec![TierPlan::new(Name::new("tier").unwrap(), levels)],
+        calendars: Vec::new(),
+        zone: "UTC".to_owned(),
+        capacity: Capacity { accounts: 1, organizations: 0, parked_accounts: 0, parked_organizations: 0 },
+        memory: 0,
+        anonymous: None,
+        replicas: 1,
+        largest_factor: 16,
+        warnings: Vec::new(),
+    }
+}
+
+/// The rules of a level that has one limit.
+pub(crate) fn level_of(limit: Limit) -> LevelPlan {
+    let meter = Meter::from_index(0).unwrap();
+    LevelPlan { rules: Box::new([Rule { name: Name::new("rule").unwrap(), meter, limit }]) }
 }
 
 /// A line of its own, for as many rules as fit a cache line.

@@ -5,39 +5,16 @@ use loom::{sync::Arc, thread};
 use super::{Ask, Charged, Hints, Hold, Home, Lane, Lines, Look, Note, Path, Spend};
 use crate::{
     bucket::{Factor, Moment},
-    decision::Name,
     id::{Fingerprints, Id, Identity, Tier},
-    line::loom_tests::explore,
+    line::loom_tests::{explore, level_of, plan_of},
     meter::{Cost, Meter},
-    policy::plan::{Capacity, LevelPlan, Limit, Plan, Rule, TierPlan},
-    policy::rate::Rate,
+    policy::{
+        plan::{LevelPlan, Limit, Plan},
+        rate::Rate,
+    },
 };
 
 const MOMENT: Moment<'static> = Moment { now: 0, unix_at_origin: 0, calendars: &[] };
-
-/// One tier: a limit for each account, and a budget for all.
-fn plan(account: Limit, total: u64) -> Plan {
-    let level = |limit| {
-        let rule = Rule { name: Name::new("rule").unwrap(), meter: Meter::from_index(0).unwrap(), limit };
-        LevelPlan { rules: Box::new([rule]) }
-    };
-    let tier = TierPlan::new(
-        Name::new("tier").unwrap(),
-        [level(account), LevelPlan::default(), level(Limit::Budget { limit: total })],
-    );
-    Plan {
-        meters: Vec::new(),
-        tiers: vec![tier],
-        calendars: Vec::new(),
-        zone: "UTC".to_owned(),
-        capacity: Capacity { accounts: 1, organizations: 0, parked_accounts: 0, parked_organizations: 0 },
-        memory: 0,
-        anonymous: None,
-        replicas: 1,
-        largest_factor: 16,
-        warnings: Vec::new(),
-    }
-}
 
 struct World {
     plan: Plan,
@@ -51,7 +28,8 @@ impl World {
     }
 
     fn with(account: Limit, total: u64) -> Arc<World> {
-        let plan = plan(account, total);
+        let total = level_of(Limit::Budget { limit: total });
+        let plan = plan_of([level_of(account), LevelPlan::default(), total]);
         let fingerprints = Fingerprints::new([1; 16]);
         let lines = Lines::new(&plan, &fingerprints.places()).unwrap();
         let world = World { plan, lines, fingerprints };

@@ -5,11 +5,10 @@ use loom::{sync::Arc, thread};
 use super::{Subjects, index::WAYS};
 use crate::{
     bucket::Moment,
-    decision::{Level, Name},
+    decision::Level,
     id::{Fingerprints, Id},
-    line::loom_tests::explore,
-    meter::Meter,
-    policy::plan::{Capacity, LevelPlan, Limit, MAX_RULES, Plan, Rule, TierPlan},
+    line::loom_tests::{explore, level_of, plan_of},
+    policy::plan::{LevelPlan, Limit, MAX_RULES, Plan},
 };
 
 const MOMENT: Moment<'static> = Moment { now: 0, unix_at_origin: 0, calendars: &[] };
@@ -17,27 +16,7 @@ const FRESH: [u64; MAX_RULES] = [0; MAX_RULES];
 
 /// One tier whose accounts have one in-flight rule.
 fn plan() -> Plan {
-    let rule = Rule {
-        name: Name::new("in_flight").unwrap(),
-        meter: Meter::from_index(0).unwrap(),
-        limit: Limit::InFlight { limit: 10 },
-    };
-    let tier = TierPlan::new(
-        Name::new("tier").unwrap(),
-        [LevelPlan { rules: Box::new([rule]) }, LevelPlan::default(), LevelPlan::default()],
-    );
-    Plan {
-        meters: Vec::new(),
-        tiers: vec![tier],
-        calendars: Vec::new(),
-        capacity: Capacity { accounts: 1, organizations: 0, parked_accounts: 0, parked_organizations: 0 },
-        anonymous: None,
-        replicas: 1,
-        zone: String::new(),
-        memory: 0,
-        largest_factor: 16,
-        warnings: Vec::new(),
-    }
+    plan_of([level_of(Limit::InFlight { limit: 10 }), LevelPlan::default(), LevelPlan::default()])
 }
 
 /// A table of one group of which all slots but one owe something.

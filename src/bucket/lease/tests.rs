@@ -5,7 +5,7 @@ use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
 use super::*;
 use crate::{
-    bucket::{Factor, rate},
+    bucket::{Factor, rate, tests::every_interval_keeps_the_bound},
     policy::rate::Rate,
 };
 
@@ -90,15 +90,7 @@ fn keeps_the_bound(rate: &Rate, schedule: &[(u64, Operation)], evaporating: bool
             }
         }
     }
-    let kept = (0..log.len()).all(|first| {
-        let mut sum = 0;
-        log[first..].iter().all(|(at, cost)| {
-            sum += u128::from(*cost);
-            let length = u128::from(at - log[first].0) + 1;
-            sum.saturating_sub(u128::from(rate.burst)) * u128::from(rate.period)
-                <= length * u128::from(rate.tokens)
-        })
-    });
+    let kept = every_interval_keeps_the_bound(rate, &log);
     (kept, from_leases)
 }
 
