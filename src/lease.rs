@@ -9,7 +9,8 @@
 //!   ([`bucket::lease`]), and a lone caller, who meets nobody, never has one.
 //! - A bite is one part in [`PARTS`] of what is left, shared by the stripes, so that all of them hold back at most that
 //!   much of it. None is taken where under an eighth of the limit is left, and none after a refusal until half is.
-//! - Whoever is refused by a total that has leases takes them all back and asks again: a denial comes from exact words.
+//! - Whoever is refused by a total that has leases takes them all back and asks once more, so that what is denied for is
+//!   not what a stripe still holds.
 //! - Guards are taken in this order: stripes, lowest first, then the total. Neither is held while waiting for an account's
 //!   or an organization's.
 //!
@@ -31,7 +32,8 @@ use crate::{
         lease::{self, Lease},
     },
     line::{CacheLine, Guard, Line, Refunds, Word},
-    policy::plan::{Charge, LevelPlan, Limit, Plan, lines_for},
+    meter::Cost,
+    policy::plan::{Charge, LevelPlan, Limit, Plan, Rule, lines_for},
     sync::{AtomicU64, Ordering, stripes, thread_number},
 };
 
@@ -41,6 +43,8 @@ const HOT: u64 = 10_000_000;
 const PARTS: u64 = 16;
 /// Stripes of a total at the most.
 const MAX_STRIPES: usize = 64;
+/// Requests that a share must be enough for: less would be taken anew at every turn.
+const REQUESTS: u128 = 8;
 /// Words of a lease.
 const LEASE: usize = 3;
 
@@ -94,27 +98,45 @@ impl Leases {
         Line::new(self.lines.get(first..)?.get(..self.stride)?)
     }
 
-    /// Gives the calling thread's stripe a new share of each bucket; `collided` if it just met another on the total's
-    /// line, which makes that hot. Answers whether it did.
-    pub(crate) fn refill(&self, total: Total<'_>, collided: bool, moment: &Moment<'_>) -> bool {
+    /// Gives the calling thread's stripe a new share of each bucket, for requests like the one of `cost`; `collided` if it
+    /// just met another on the total's line, which makes that hot. Where there is too little to share, what is leased
+    /// comes back. Answers whether it gave any.
+    pub(crate) fn refill(&self, total: Total<'_>, collided: bool, cost: &Cost, moment: &Moment<'_>) -> bool {
+        match self.try_refill(total, collided, cost, moment) {
+            Some(refilled) => refilled,
+            None => {
+                self.recall(total, moment);
+                false
+            }
+        }
+    }
+
+    /// The same; `None` where there is too little to share.
+    fn try_refill(&self, total: Total<'_>, collided: bool, cost: &Cost, moment: &Moment<'_>) -> Option<bool> {
         let Total { tier, rules, line, .. } = total;
         if rules.rules.is_empty() || !rules.rules.iter().all(|rule| lease::is_leasable(&rule.limit)) {
-            return false;
+            return Some(false);
         }
-        let Some(stripe) = self.stripe(tier) else { return false };
+        let stripe = self.stripe(tier)?;
         let mut stripe = stripe.lock();
         let mut guard = line.lock();
         // With leases out, down to an eighth; without, from a half on.
         let least = if guard.may_be_leased() { 8 } else { 2 };
-        let has_room = |(left, of): (u64, u64)| u128::from(left) * least >= u128::from(of);
-        let rooms = (0..).zip(&rules.rules).all(|(index, rule)| {
-            let word = guard.word(index).unwrap_or(0);
-            lease::room(&rule.limit, word, moment).is_none_or(has_room)
-        });
-        if !rooms || (!collided && !guard.is_hot(moment.now)) {
-            return false;
-        }
         let parts = PARTS * self.stripes as u64;
+        let has_room = |rule: &Rule, (left, of): (u64, u64)| {
+            let requests = lease::in_units(&rule.limit, cost.amount(rule.meter)).saturating_mul(REQUESTS);
+            u128::from(left) * least >= u128::from(of) && u128::from(left / parts) >= requests
+        };
+        let rooms = rules.rules.iter().enumerate().all(|(index, rule)| {
+            let word = guard.word(index).unwrap_or(0);
+            lease::room(&rule.limit, word, moment).is_none_or(|room| has_room(rule, room))
+        });
+        if !rooms {
+            return None;
+        }
+        if !collided && !guard.is_hot(moment.now) {
+            return Some(false);
+        }
         self.exchange(total, &mut stripe, &mut guard, moment, |rule, words| {
             lease::bite(rule, words, parts, moment)
         });
@@ -122,7 +144,7 @@ impl Leases {
             guard.set_hot(moment.now.saturating_add(HOT));
         }
         self.taken.fetch_add(1, Ordering::Relaxed);
-        true
+        Some(true)
     }
 
     /// Gives back what the stripes of a total hold; nobody takes any more until it is hot anew. Answers whether there
@@ -159,13 +181,10 @@ impl Leases {
             let refunded = if is_rate { refunds.of(rate) } else { 0 };
             let Some(word) = guard.word(index) else { return };
             let old = lease_of(|place| stripe.word(place).unwrap_or(0), index);
-            let (word, refunded) = lease::give_back(&rule.limit, (word, refunded), old, moment);
+            rate += usize::from(is_rate);
+            let word = lease::give_back(&rule.limit, (word, refunded), old, moment);
             let (word, new) = next(&rule.limit, (word, refunded)).unwrap_or((word, Lease::default()));
             guard.set_word(index, word);
-            if is_rate {
-                refunds.set(rate, refunded);
-                rate += 1;
-            }
             if cfg!(tollgate_mutant = "recall_keeps_the_lease") && new == Lease::default() {
                 continue;
             }

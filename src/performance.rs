@@ -45,7 +45,8 @@
 //! - Threads with different accounts of one tier meet on its total. After they did, each takes a part of what is left, a
 //!   *lease*, for 10 ms: all of them together hold back at most a sixteenth of what the total has left at the time, none
 //!   is taken where less than an eighth of the limit is left, and none again until half is. What they hold comes back
-//!   before a refusal by the total, before an explanation, and when threads meet no longer. A lone caller, from whichever
+//!   before a refusal by the total, before an explanation, and when threads meet no longer; of a rate only what nothing was
+//!   charged above since, the rest is lost, within the same sixteenth each time. A lone caller, from whichever
 //!   threads it calls, never sees one. Reservations, and totals with an in-flight rule, take none.
 //! - Leases let nothing through that the total would not: what a lease has not served evaporates as the rate refills.
 //! - Threads with one account, or of one organization, take turns on its line. Who waits spins up to 3 µs, less at first,

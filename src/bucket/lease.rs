@@ -30,6 +30,14 @@ pub(crate) fn is_leasable(limit: &Limit) -> bool {
     !matches!(limit, Limit::InFlight { .. })
 }
 
+/// An amount in the units of a bucket's word.
+pub(crate) fn in_units(limit: &Limit, amount: u64) -> u128 {
+    match limit {
+        Limit::Rate(rate) => u128::from(amount) << rate.shift,
+        _ => u128::from(amount),
+    }
+}
+
 /// What is left of a bucket, and of how much, in its own units; `None` if it has no limit, or has moved on.
 pub(crate) fn room(limit: &Limit, word: u64, moment: &Moment<'_>) -> Option<(u64, u64)> {
     match limit {
@@ -113,24 +121,27 @@ pub(crate) fn serve(
     }
 }
 
-/// The bucket's word and what it ever gave back, once a lease has ended and what it did not serve is given back.
+/// The bucket's word, once a lease has ended and what it did not serve is given back.
+///
+/// A rate takes back only the stretch that nothing was charged above of since: other claims then stay where they are, so
+/// that neither they nor a late `moment` can mint. What is left below others is lost, as if it had evaporated.
 pub(crate) fn give_back(
     limit: &Limit,
     (word, refunded): (u64, u64),
     lease: Lease,
     moment: &Moment<'_>,
-) -> (u64, u64) {
+) -> u64 {
     let Lease { low, top, basis } = lease;
     match limit {
         Limit::Rate(rate) => {
             let moved = refunded.saturating_sub(basis);
             let from = low.saturating_sub(moved).max(rate::supply(rate, moment.now) + rate.slack);
-            let left = top.saturating_sub(moved).saturating_sub(from).min(word);
-            (word - left, refunded + left)
+            let top = top.saturating_sub(moved);
+            if top == word { word.min(from) } else { word }
         }
-        Limit::Quota(quota) => (quota::refund(quota, word, basis, top - low), refunded),
-        Limit::Budget { limit: UNLIMITED } => (word.saturating_add(low), refunded),
-        Limit::Budget { .. } => (word.saturating_sub(top - low), refunded),
-        Limit::InFlight { .. } => (word, refunded),
+        Limit::Quota(quota) => quota::refund(quota, word, basis, top - low),
+        Limit::Budget { limit: UNLIMITED } => word.saturating_add(low),
+        Limit::Budget { .. } => word.saturating_sub(top - low),
+        Limit::InFlight { .. } => word,
     }
 }

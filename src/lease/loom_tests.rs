@@ -9,7 +9,7 @@ use crate::{
         CacheLine, Line, Refunds,
         loom_tests::{explore, level_of, plan_of},
     },
-    meter::Meter,
+    meter::{Cost, Meter},
     policy::plan::{LevelPlan, Limit, Plan},
 };
 
@@ -29,7 +29,7 @@ impl World {
         let plan = plan_of([LevelPlan::default(), LevelPlan::default(), total]);
         let leases = Leases::new(&plan);
         let world = World { plan, leases, hot: Default::default() };
-        assert!(world.leases.refill(world.total(), true, &MOMENT));
+        assert!(world.leases.refill(world.total(), true, &Cost::FREE, &MOMENT));
         Arc::new(world)
     }
 

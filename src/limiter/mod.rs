@@ -374,6 +374,7 @@ impl Shared {
         mut now: Nanos,
         mut note: Option<&mut N>,
     ) -> Result<Receipt, Denial> {
+        let mut recalled = false;
         loop {
             let Some(path) = Path::find(&self.lines, &self.plan, identity) else {
                 return Err(Denial::unknown_tier(now.as_u64()));
@@ -395,11 +396,13 @@ impl Shared {
                 Err(Stopped::Refused(denial)) => {
                     let path = Path::find(&self.lines, &self.plan, identity);
                     // A total that has leases refuses only once they are back.
-                    if denial.level() != Level::Tier
+                    if recalled
+                        || denial.level() != Level::Tier
                         || !path.is_some_and(|path| path.recall(&self.lines, &moment))
                     {
                         return Err(denial);
                     }
+                    recalled = true;
                 }
                 Err(Stopped::Behind(later)) => now = Nanos::new(later),
                 Err(Stopped::Changed) => {}

@@ -84,7 +84,8 @@ impl<'a> Permit<'a> {
         self.settle_at(actual, now)
     }
 
-    /// [`settle`](Permit::settle) by a clock that was read before.
+    /// [`settle`](Permit::settle) by a clock that was read before, or by the limiter's where that is later: what is given
+    /// back depends on it.
     pub fn settle_at(mut self, actual: &Cost, now: Nanos) -> Settlement {
         self.close(actual, now)
     }
@@ -95,7 +96,10 @@ impl<'a> Permit<'a> {
         }
         let shared = self.limiter.shared();
         let moment = shared.moment(now);
-        let settlement = self.hold.settle(&shared.lines, &shared.plan, (&self.reserved, actual), &moment);
+        let settlement =
+            self.hold.settle(&shared.lines, &shared.plan, (&self.reserved, actual), &moment, || {
+                shared.now().as_u64()
+            });
         let counters = &shared.counters;
         for (happened, counter) in [
             (settlement.any_clipped(), &counters.clipped_refunds),

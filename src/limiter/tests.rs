@@ -259,3 +259,22 @@ fn announced_bytes_are_taken() {
     let announced = limiter.plan().table_bytes().total;
     assert!(taken >= announced && taken < announced + 2_048, "{taken} {announced}");
 }
+
+/// A settlement whose clock was read before a later charge gives back nothing that supply has made up for by then.
+#[test]
+fn a_late_settlement_does_not_mint() {
+    let text = "version = 1\nmeters = [\"requests\"]\ncapacity = { accounts = 10, organizations = 10 }\n\
+                [tiers.one]\ntotal = \"unlimited\"\naccount.requests = { rate = \"1000/s\", burst = 1000 }\n";
+    let clock = ManualClock::new();
+    let plan = Plan::from_toml(text).unwrap();
+    let limiter = Limiter::builder(plan).clock(clock.clone()).secret([7; 16]).build().unwrap();
+    let requests = limiter.meter("requests").unwrap();
+    let caller = limiter.identity(limiter.tier("one").unwrap(), 7_u64);
+    clock.advance_nanos(10_000_000_000);
+    let before = limiter.now();
+    let permit = limiter.reserve(&caller, &Cost::of(requests, 500)).unwrap();
+    clock.advance_nanos(500_000_001);
+    limiter.check(&caller, &Cost::of(requests, 1_000)).unwrap();
+    assert_eq!(permit.settle_at(&Cost::FREE, before).clipped(requests), 500);
+    assert!(limiter.check(&caller, &Cost::of(requests, 1)).is_err());
+}

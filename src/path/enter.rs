@@ -111,7 +111,7 @@ impl<'a> Path<'a> {
         }
         if ask.mode == Mode::Spend && total.is_hot(ask.moment.now) {
             // What brought a check here was most likely an empty lease.
-            lines.refill(&self.rules.total, self.identity.tier.as_u8(), false, &ask.moment);
+            lines.refill(&self.rules.total, self.identity.tier.as_u8(), false, ask);
         }
         Ok(self.overflow)
     }

@@ -289,7 +289,7 @@ impl<'a> Lane<'a> {
     #[inline(never)]
     fn collided(self, ask: &Ask<'_>) {
         if ask.mode == Mode::Spend {
-            self.lines.refill(&self.rules.total, self.identity.tier.as_u8(), true, &ask.moment);
+            self.lines.refill(&self.rules.total, self.identity.tier.as_u8(), true, ask);
         }
     }
 

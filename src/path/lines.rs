@@ -1,6 +1,6 @@
 //! All lines of a limiter, and where each is.
 
-use super::LEVELS;
+use super::{Ask, LEVELS};
 use crate::{
     bucket::Moment,
     decision::Level,
@@ -96,11 +96,11 @@ impl Lines {
 
     /// Gives the calling thread a new share of the total of `tier`, if that is hot, or just became so because the thread
     /// has `collided` with another there. Answers whether it did.
-    pub(super) fn refill(&self, rules: &LevelPlan, tier: u8, collided: bool, moment: &Moment<'_>) -> bool {
+    pub(super) fn refill(&self, rules: &LevelPlan, tier: u8, collided: bool, ask: &Ask<'_>) -> bool {
         let home = Home::total(tier);
         self.line(home).is_some_and(|line| {
             let total = Total { tier, rules, line, refunds: self.refunds(home) };
-            self.leases.refill(total, collided, moment)
+            self.leases.refill(total, collided, ask.cost, &ask.moment)
         })
     }
 

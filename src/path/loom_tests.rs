@@ -105,7 +105,7 @@ fn loom_charge_and_settlement() {
             let world = Arc::clone(&world);
             thread::spawn(move || world.spend(2, &mut Spend))
         };
-        hold.settle(&world.lines, &world.plan, (&one(), &Cost::FREE), &MOMENT);
+        hold.settle(&world.lines, &world.plan, (&one(), &Cost::FREE), &MOMENT, || 0);
         assert!(other.join().unwrap());
         assert_eq!(world.spent(), (1, 1));
     });
@@ -128,7 +128,7 @@ fn loom_settlement_and_eviction() {
                 line.lock().replace(Some((&newcomer, 0)), &[3], world.lines.refunds(Home::Account(slot)));
             })
         };
-        hold.settle(&world.lines, &world.plan, (&one(), &Cost::FREE), &MOMENT);
+        hold.settle(&world.lines, &world.plan, (&one(), &Cost::FREE), &MOMENT, || 0);
         other.join().unwrap();
         let seen = world.lines.line(Home::Account(slot)).unwrap().snapshot();
         assert_eq!(seen.words[0], 3);

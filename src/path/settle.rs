@@ -81,16 +81,19 @@ impl Hold {
         }
     }
 
-    /// Replaces the charge of `reserved` by one of `actual` on every line, one line after the other.
+    /// Replaces the charge of `reserved` by one of `actual` on every line, one line after the other, at `moment` or at
+    /// what `clock` says then, whichever is later.
     pub(crate) fn settle(
         &self,
         lines: &Lines,
         plan: &Plan,
         (reserved, actual): (&Cost, &Cost),
         moment: &Moment<'_>,
+        clock: impl Fn() -> u64,
     ) -> Settlement {
         let mut settlement = Settlement::default();
         let Some(tier) = plan.tiers.get(usize::from(self.tier)) else { return settlement };
+        let gives_back = reserved.spent_or(actual).any(|meter| reserved.amount(meter) > actual.amount(meter));
         for held in &self.held {
             let level = held.level();
             let Some(line) = lines.line(held.home) else { continue };
@@ -102,6 +105,9 @@ impl Hold {
                 continue;
             }
             guard.close_permit();
+            // Read under the guard, so that it is no earlier than any charge: what is given back depends on it.
+            let now = if gives_back { moment.now.max(clock()) } else { moment.now };
+            let moment = &Moment { now, ..*moment };
             let meta = guard.meta();
             let current = plan.tiers.get(usize::from(meta.tier())).unwrap_or(tier);
             let same = meta.epoch() == held.epoch;
