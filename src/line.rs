@@ -55,9 +55,9 @@ use crate::{
 use meta::{FACTOR, KEY};
 
 /// Rounds of waiting between two yields to the scheduler; each spins twice as long as the one before. Measured on 2 cores
-/// with 8 threads on one account (`cargo bench --bench ratios -- "8 threads"`): against 64 single spins, the 99.99th
-/// percentile falls from 30 to 2-19 µs and the median from 130 to 70 ns; 6 and 10 do as well, two threads alone do best
-/// with 8.
+/// with 8 threads on one account (`cargo bench --bench ratios -- "8 threads"`): against 64 single spins, the median falls
+/// from 130 to 70 ns, and the 99.99th percentile from 24-58 µs to 2-19 µs in two of three runs; in the third, when
+/// compare-exchange was slow too, it was 3 ms. 6 and 10 are not told apart from 8 by so few runs.
 const ROUNDS: u32 = 8;
 
 /// One line of an arena: its hot part.
