@@ -100,24 +100,20 @@ impl Leases {
 
     /// Gives the calling thread's stripe a new share of each bucket, for requests like the one of `cost`; `collided` if it
     /// just met another on the total's line, which makes that hot. Where there is too little to share, what is leased
-    /// comes back. Answers whether it gave any.
-    pub(crate) fn refill(&self, total: Total<'_>, collided: bool, cost: &Cost, moment: &Moment<'_>) -> bool {
-        match self.try_refill(total, collided, cost, moment) {
-            Some(refilled) => refilled,
-            None => {
-                self.recall(total, moment);
-                false
-            }
+    /// comes back.
+    pub(crate) fn refill(&self, total: Total<'_>, collided: bool, cost: &Cost, moment: &Moment<'_>) {
+        if !self.try_refill(total, collided, cost, moment) {
+            self.recall(total, moment);
         }
     }
 
-    /// The same; `None` where there is too little to share.
-    fn try_refill(&self, total: Total<'_>, collided: bool, cost: &Cost, moment: &Moment<'_>) -> Option<bool> {
+    /// The same, but for what comes back; `false` where there is too little to share.
+    fn try_refill(&self, total: Total<'_>, collided: bool, cost: &Cost, moment: &Moment<'_>) -> bool {
         let Total { tier, rules, line, .. } = total;
         if rules.rules.is_empty() || !rules.rules.iter().all(|rule| lease::is_leasable(&rule.limit)) {
-            return Some(false);
+            return true;
         }
-        let stripe = self.stripe(tier)?;
+        let Some(stripe) = self.stripe(tier) else { return true };
         let mut stripe = stripe.lock();
         let mut guard = line.lock();
         // With leases out, down to an eighth; without, from a half on.
@@ -132,10 +128,10 @@ impl Leases {
             lease::room(&rule.limit, word, moment).is_none_or(|room| has_room(rule, room))
         });
         if !rooms {
-            return None;
+            return false;
         }
         if !collided && !guard.is_hot(moment.now) {
-            return Some(false);
+            return true;
         }
         self.exchange(total, &mut stripe, &mut guard, moment, |rule, words| {
             lease::bite(rule, words, parts, moment)
@@ -144,7 +140,7 @@ impl Leases {
             guard.set_hot(moment.now.saturating_add(HOT));
         }
         self.taken.fetch_add(1, Ordering::Relaxed);
-        Some(true)
+        true
     }
 
     /// Gives back what the stripes of a total hold; nobody takes any more until it is hot anew. Answers whether there
@@ -177,11 +173,10 @@ impl Leases {
     ) {
         let mut rate = 0;
         for (index, rule) in rules.rules.iter().enumerate() {
-            let is_rate = matches!(rule.limit, Limit::Rate(_));
-            let refunded = if is_rate { refunds.of(rate) } else { 0 };
+            let refunded = refunds.of_bucket(&rule.limit, rate);
+            rate += usize::from(matches!(rule.limit, Limit::Rate(_)));
             let Some(word) = guard.word(index) else { return };
             let old = lease_of(|place| stripe.word(place).unwrap_or(0), index);
-            rate += usize::from(is_rate);
             let word = lease::give_back(&rule.limit, (word, refunded), old, moment);
             let (word, new) = next(&rule.limit, (word, refunded)).unwrap_or((word, Lease::default()));
             guard.set_word(index, word);
@@ -206,10 +201,8 @@ pub(crate) fn serve<'a>(
 ) -> Option<(Word<'a>, u64)> {
     let index = usize::from(charge.index);
     let lease = lease_of(|place| stripe.word(place).map_or(0, |word| word.load()), index);
-    let refunded = match charge.limit {
-        Limit::Rate(_) => refunds.of(usize::from(charge.rate)),
-        _ => 0,
-    };
+    // Without the total's guard: a refund that is made meanwhile is as if it were made after this.
+    let refunded = refunds.of_bucket(&charge.limit, usize::from(charge.rate));
     let low = lease::serve(&charge.limit, lease, refunded, amount, moment)?;
     Some((stripe.word(LEASE * index)?, low))
 }

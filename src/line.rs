@@ -11,7 +11,7 @@
 //! | 0 | control: guard, version, generation |
 //! | 1, 2 | the subject's key |
 //! | 3 | meta: kind of key, tier, epoch, open permits |
-//! | 4 | factor and its expiry |
+//! | 4 | factor and its expiry; of a tier's total, until when it is hot |
 //! | 5.. | one word for each rule |
 //!
 //! The cold part has a word for each rate: what its bucket ever gave back.
@@ -49,7 +49,7 @@ use std::ops::{Deref, DerefMut};
 use crate::{
     bucket::Factor,
     id::Key,
-    policy::plan::{CACHE_LINE, HEADER, MAX_RULES},
+    policy::plan::{CACHE_LINE, HEADER, Limit, MAX_RULES},
     sync::{AtomicU64, Ordering, fence, spin_loop, yield_now},
 };
 use meta::{FACTOR, KEY};
@@ -67,7 +67,8 @@ pub(crate) struct Line<'a> {
     lines: &'a [CacheLine],
 }
 
-/// The cold part of a line: what the bucket of each rate ever gave back. Touched only under the line's guard.
+/// The cold part of a line: what the bucket of each rate ever gave back. Written only under the line's guard; leases read
+/// it without.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refunds<'a>(&'a [AtomicU64]);
 
@@ -76,9 +77,13 @@ impl<'a> Refunds<'a> {
         Refunds(words)
     }
 
-    /// What the bucket of the `rate`th rate ever gave back.
-    pub(crate) fn of(&self, rate: usize) -> u64 {
-        self.0.get(rate).map_or(0, |word| word.load(Ordering::Relaxed))
+    /// What a bucket ever gave back, that of the `rate`th rate if it is one; the others have nothing here.
+    #[inline]
+    pub(crate) fn of_bucket(&self, limit: &Limit, rate: usize) -> u64 {
+        match limit {
+            Limit::Rate(_) => self.0.get(rate).map_or(0, |word| word.load(Ordering::Relaxed)),
+            Limit::Quota(_) | Limit::Budget { .. } | Limit::InFlight { .. } => 0,
+        }
     }
 
     pub(crate) fn set(&self, rate: usize, refunded: u64) {

@@ -66,7 +66,8 @@
 //! | parked: idle but for quotas and budgets | 64 for up to three of these |
 //! | leases | 64 for each tier and stripe (twice the processors) with one rule, 24 for each rule more, in whole cache lines |
 //!
-//! All of it is taken when the limiter is built, and `lint` prints it. No decision allocates, the first for an account
+//! All of it is taken when the limiter is built. `lint` prints the tables; the lines of tiers and the leases come on top,
+//! and `Limiter::statistics` counts them in. No decision allocates, the first for an account
 //! included (`tests/allocation.rs`).
 //!
 //! # What was tried

@@ -29,7 +29,8 @@ impl World {
         let plan = plan_of([LevelPlan::default(), LevelPlan::default(), total]);
         let leases = Leases::new(&plan);
         let world = World { plan, leases, hot: Default::default() };
-        assert!(world.leases.refill(world.total(), true, &Cost::FREE, &MOMENT));
+        world.leases.refill(world.total(), true, &Cost::FREE, &MOMENT);
+        assert!(world.total().line.head().may_be_leased());
         Arc::new(world)
     }
 

@@ -376,7 +376,7 @@ impl Shared {
     ) -> Result<Receipt, Denial> {
         let mut recalled = false;
         loop {
-            let Some(path) = Path::find(&self.lines, &self.plan, identity) else {
+            let Some(mut path) = Path::find(&self.lines, &self.plan, identity) else {
                 return Err(Denial::unknown_tier(now.as_u64()));
             };
             let moment = self.moment(now);
@@ -385,7 +385,6 @@ impl Shared {
                 Some(note) => path.charge(&self.lines, ask, note),
                 None => path.judge(&self.lines, ask).map(|()| false),
             };
-
             match decided {
                 Ok(overflow) => {
                     if overflow {
@@ -394,12 +393,8 @@ impl Shared {
                     return Ok(Receipt { at: moment.now, overflow });
                 }
                 Err(Stopped::Refused(denial)) => {
-                    let path = Path::find(&self.lines, &self.plan, identity);
                     // A total that has leases refuses only once they are back.
-                    if recalled
-                        || denial.level() != Level::Tier
-                        || !path.is_some_and(|path| path.recall(&self.lines, &moment))
-                    {
+                    if recalled || denial.level() != Level::Tier || !path.recall(&self.lines, &moment) {
                         return Err(denial);
                     }
                     recalled = true;

@@ -91,7 +91,7 @@ impl<'a> Path<'a> {
     /// Charges every line of the path, or none; those who have no line are given one. Answers whether one of them was
     /// charged on an overflow line.
     pub(crate) fn charge(
-        mut self,
+        &mut self,
         lines: &'a Lines,
         ask: &Ask<'_>,
         note: &mut impl Note,

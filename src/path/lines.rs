@@ -30,14 +30,20 @@ pub(crate) enum Home {
     Tier(u32),
 }
 
+/// The slot of the first line of a tier, its total.
+#[inline]
+fn first_slot(tier: u8) -> u32 {
+    u32::from(tier) * LEVELS as u32
+}
+
 impl Home {
     pub(crate) fn total(tier: u8) -> Home {
-        Home::Tier(u32::from(tier) * LEVELS as u32)
+        Home::Tier(first_slot(tier))
     }
 
     /// The line that stands in for accounts or organizations of `tier` that have none.
     pub(super) fn overflow(level: Level, tier: u8) -> Home {
-        Home::Tier(u32::from(tier) * LEVELS as u32 + if level == Level::Account { 1 } else { 2 })
+        Home::Tier(first_slot(tier) + if level == Level::Account { 1 } else { 2 })
     }
 
     pub(super) fn of(level: Level, slot: u32) -> Home {
@@ -91,26 +97,25 @@ impl Lines {
 
     #[inline]
     pub(super) fn total(&self, tier: u8) -> Option<Head<'_>> {
-        self.tiers.head(u32::from(tier) * LEVELS as u32)
+        self.tiers.head(first_slot(tier))
     }
 
     /// Gives the calling thread a new share of the total of `tier`, if that is hot, or just became so because the thread
-    /// has `collided` with another there. Answers whether it did.
-    pub(super) fn refill(&self, rules: &LevelPlan, tier: u8, collided: bool, ask: &Ask<'_>) -> bool {
-        let home = Home::total(tier);
-        self.line(home).is_some_and(|line| {
-            let total = Total { tier, rules, line, refunds: self.refunds(home) };
-            self.leases.refill(total, collided, ask.cost, &ask.moment)
-        })
+    /// has `collided` with another there.
+    pub(super) fn refill(&self, rules: &LevelPlan, tier: u8, collided: bool, ask: &Ask<'_>) {
+        if let Some(total) = self.to_lease_from(rules, tier) {
+            self.leases.refill(total, collided, ask.cost, &ask.moment);
+        }
     }
 
     /// Takes back all leases on the total of `tier`. Answers whether there were any.
     pub(super) fn recall(&self, rules: &LevelPlan, tier: u8, moment: &Moment<'_>) -> bool {
+        self.to_lease_from(rules, tier).is_some_and(|total| self.leases.recall(total, moment))
+    }
+
+    fn to_lease_from<'a>(&'a self, rules: &'a LevelPlan, tier: u8) -> Option<Total<'a>> {
         let home = Home::total(tier);
-        self.line(home).is_some_and(|line| {
-            let total = Total { tier, rules, line, refunds: self.refunds(home) };
-            self.leases.recall(total, moment)
-        })
+        Some(Total { tier, rules, line: self.line(home)?, refunds: self.refunds(home) })
     }
 
     #[inline]

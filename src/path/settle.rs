@@ -126,7 +126,7 @@ impl Hold {
                     let mark = mark.filter(|_| same || speaks_of(charged, charge));
                     let (index, rate) = (usize::from(charge.index), usize::from(charge.rate));
                     let Some(word) = guard.word(index) else { continue };
-                    let words = Words { word, refunded: refunds.of(rate) };
+                    let words = Words { word, refunded: refunds.of_bucket(&charge.limit, rate) };
                     let settled = bucket::settle(&charge.limit, words, mark, amounts, held.factor, moment);
                     guard.set_word(index, settled.words.word);
                     if matches!(charge.limit, Limit::Rate(_)) {
@@ -157,10 +157,7 @@ impl Note for Hold {
 
     fn charges<'a>(&mut self, each: impl FnOnce(&mut dyn FnMut(&Charge, u64, Refunds<'a>))) {
         each(&mut |charge, word, refunds| {
-            let refunded = match charge.limit {
-                Limit::Rate(_) => refunds.of(usize::from(charge.rate)),
-                _ => 0,
-            };
+            let refunded = refunds.of_bucket(&charge.limit, usize::from(charge.rate));
             // A path has no more rules than there is room for.
             let _ = self.marks.try_push(bucket::mark(&charge.limit, word, refunded));
         });
