@@ -37,6 +37,9 @@ const COMPANY: u16 = 11 * BIT / 2;
 const COMPANY_LEAST: u32 = 4;
 /// Between two steps of a factor, in seconds.
 const STEP_S: u32 = 600;
+/// Bounds of the half-life of what a run shows: in seconds, and times the policy's.
+const LEAST_FADE_S: u32 = 1800;
+const MOST_FADES: u32 = 4;
 /// Half-lives that a membership lasts after the last evidence.
 const STAY: u32 = 4;
 
@@ -114,11 +117,10 @@ impl Correlators {
         if !self.sources.admit(source, now_s) {
             return false;
         }
-        let half_life_s = self.settings.half_life_s;
         if let Some(subject) = self.subjects.get_mut(index) {
-            let had = subject.points(Kind::Signal, now_s, half_life_s);
+            let had = subject.points(Kind::Signal, now_s);
             let points = had.saturating_add(plan.weight.saturating_mul(weight)).min(plan.cap).min(MOST);
-            subject.raise(Kind::Signal, points, now_s, half_life_s);
+            subject.raise(Kind::Signal, points, now_s, plan.half_life_s);
         }
         self.review(index, now_s, changes);
         true
@@ -148,7 +150,7 @@ impl Correlators {
     pub(crate) fn opinion(&self, account: Member, now: u64) -> Option<Opinion> {
         let subject = self.subjects.get(self.find(account)?)?;
         Some(Opinion {
-            points: subject.all_points(seconds(now), self.settings.half_life_s),
+            points: subject.all_points(seconds(now)),
             cohort: subject.cohort,
             until: u64::from(subject.until_s) * NANOS,
             sixteenths: subject.tightening.sixteenths(),
@@ -310,8 +312,11 @@ impl Correlators {
         let day = (now_s / 86_400 + 1).min(u32::from(u16::MAX)) as u16;
         let teaches = subject.settled
             && subject.cohort == 0
+            && subject.standing.candidate.is_none()
             && subject.taught.get_mut(at).is_some_and(|taught| std::mem::replace(taught, day) != day);
-        let half_life_s = self.settings.half_life_s;
+        // What a run shows lasts about as long as the run: who makes many has many chances to look odd.
+        let length = now_s.saturating_sub(subject.run.began_s);
+        let half_life_s = (2 * length).clamp(LEAST_FADE_S, MOST_FADES * self.settings.half_life_s);
         for (which, value) in Trait::ALL.into_iter().zip(traits) {
             let Some((kind, value)) = value else { continue };
             let points = self.habits.surprise(tier, at, which, value).min(MOST);
@@ -342,7 +347,7 @@ impl Correlators {
     fn review(&mut self, index: usize, now_s: u32, changes: &mut Vec<Change>) {
         let half_life_s = self.settings.half_life_s;
         let Some(subject) = self.subjects.get_mut(index) else { return };
-        let points = subject.all_points(now_s, half_life_s);
+        let points = subject.all_points(now_s);
         turn_values(subject, &points, &self.columns, &mut self.values);
 
         let tier = usize::from(subject.tier).min(TIERS - 1);

@@ -13,8 +13,8 @@ pub(super) const LINKS: usize = 32;
 /// Attributes, and the beat, which is made of when an account was active.
 pub(super) const COLUMNS: usize = ATTRIBUTES + 1;
 pub(super) const BEAT: usize = ATTRIBUTES;
-/// Accounts act in step where they are active in the same stretches of ten minutes.
-const BEAT_S: u32 = 600;
+/// Accounts act in step where they are active in the same minutes.
+const BEAT_S: u32 = 60;
 /// A run shorter than this, in seconds, says nothing about nights.
 const DAY_S: u32 = 20 * 3600;
 
@@ -129,7 +129,7 @@ impl Run {
     /// Accounts in step have the same; `None` where there is too little to tell.
     pub(super) fn beat(&self) -> Option<u32> {
         let [least, next] = self.beat;
-        (self.stretches >= 4).then(|| mix(u64::from(least) << 32 | u64::from(next)) as u32)
+        (self.stretches >= 8).then(|| mix(u64::from(least) << 32 | u64::from(next)) as u32)
     }
 }
 
@@ -138,6 +138,7 @@ impl Run {
 pub(super) struct Evidence {
     points: u16,
     since_s: u32,
+    half_life_s: u32,
 }
 
 /// An account that is followed.
@@ -171,23 +172,24 @@ pub(super) struct Subject {
 
 impl Subject {
     /// Points of `kind` at `now_s`.
-    pub(super) fn points(&self, kind: Kind, now_s: u32, half_life_s: u32) -> u16 {
+    pub(super) fn points(&self, kind: Kind, now_s: u32) -> u16 {
         self.evidence.get(kind as usize).map_or(0, |evidence| {
-            fade(evidence.points, u64::from(now_s.saturating_sub(evidence.since_s)), u64::from(half_life_s))
+            let elapsed = now_s.saturating_sub(evidence.since_s);
+            fade(evidence.points, u64::from(elapsed), u64::from(evidence.half_life_s))
         })
     }
 
-    pub(super) fn all_points(&self, now_s: u32, half_life_s: u32) -> [u16; KINDS] {
-        Kind::ALL.map(|kind| self.points(kind, now_s, half_life_s))
+    pub(super) fn all_points(&self, now_s: u32) -> [u16; KINDS] {
+        Kind::ALL.map(|kind| self.points(kind, now_s))
     }
 
-    /// Evidence of `kind` is at least `points` from now on.
+    /// Evidence of `kind` is at least `points` now, and fades by `half_life_s`.
     pub(super) fn raise(&mut self, kind: Kind, points: u16, now_s: u32, half_life_s: u32) {
         if points > 0
-            && points >= self.points(kind, now_s, half_life_s)
+            && points >= self.points(kind, now_s)
             && let Some(evidence) = self.evidence.get_mut(kind as usize)
         {
-            *evidence = Evidence { points, since_s: now_s };
+            *evidence = Evidence { points, since_s: now_s, half_life_s };
         }
     }
 }
