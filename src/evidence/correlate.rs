@@ -117,10 +117,11 @@ impl Correlators {
         if !self.sources.admit(source, now_s) {
             return false;
         }
-        if let Some(subject) = self.subjects.get_mut(index) {
-            let had = subject.points(Kind::Signal, now_s);
+        let subject = self.subjects.get_mut(index);
+        if let Some(evidence) = subject.and_then(|subject| subject.own.get_mut(Kind::Signal as usize)) {
+            let had = evidence.points(now_s);
             let points = had.saturating_add(plan.weight.saturating_mul(weight)).min(plan.cap).min(MOST);
-            subject.raise(Kind::Signal, points, now_s, plan.half_life_s);
+            evidence.raise(points, now_s, plan.half_life_s);
         }
         self.review(index, now_s, changes);
         true
@@ -137,7 +138,8 @@ impl Correlators {
         let Some(index) = self.find(account) else { return false };
         if let Some(subject) = self.subjects.get_mut(index) {
             subject.pardoned_until_s = seconds(until);
-            subject.evidence = Default::default();
+            subject.own = Default::default();
+            subject.company = Default::default();
             subject.tightening = Default::default();
             subject.until_s = 0;
             changes.push(Change::Factor { account, sixteenths: subject.tightening.sixteenths(), until: now });
@@ -150,7 +152,7 @@ impl Correlators {
     pub(crate) fn opinion(&self, account: Member, now: u64) -> Option<Opinion> {
         let subject = self.subjects.get(self.find(account)?)?;
         Some(Opinion {
-            points: subject.all_points(seconds(now)),
+            points: subject.points(seconds(now)),
             cohort: subject.cohort,
             until: u64::from(subject.until_s) * NANOS,
             sixteenths: subject.tightening.sixteenths(),
@@ -320,7 +322,9 @@ impl Correlators {
         for (which, value) in Trait::ALL.into_iter().zip(traits) {
             let Some((kind, value)) = value else { continue };
             let points = self.habits.surprise(tier, at, which, value).min(MOST);
-            subject.raise(kind, points, now_s, half_life_s);
+            if let Some(evidence) = subject.own.get_mut(kind as usize) {
+                evidence.raise(points, now_s, half_life_s);
+            }
             if teaches {
                 self.habits.learn(tier, at, which, value);
             }
@@ -339,7 +343,9 @@ impl Correlators {
             let against = u32::from(subject.against & 1 << column_index != 0);
             let links = subject.links.get(column.start..column.start + column.len).unwrap_or_default();
             let points = company(links, against, &self.values, column.role);
-            subject.raise(column.kind, points, now_s, self.settings.half_life_s);
+            if let Some(evidence) = subject.company.get_mut(column.kind as usize) {
+                evidence.raise(points, now_s, self.settings.half_life_s);
+            }
         }
     }
 
@@ -347,8 +353,8 @@ impl Correlators {
     fn review(&mut self, index: usize, now_s: u32, changes: &mut Vec<Change>) {
         let half_life_s = self.settings.half_life_s;
         let Some(subject) = self.subjects.get_mut(index) else { return };
-        let points = subject.all_points(now_s);
-        turn_values(subject, &points, &self.columns, &mut self.values);
+        let points = subject.points(now_s);
+        turn_values(subject, now_s, &self.columns, &mut self.values);
 
         let tier = usize::from(subject.tier).min(TIERS - 1);
         let sensitivity = self.settings.sensitivity.get(tier).copied().unwrap_or(16);
@@ -448,9 +454,7 @@ fn traits(
             let times = u64::from(subject.pace_s) * 4 / u64::from(length);
             (Kind::Movement, (eighths(times) / 2).min(64) as u8)
         }),
-        Trait::AddressSharers => sharers(column_of(Role::Address)),
         Trait::PaymentSharers => sharers(column_of(Role::Payment)),
-        Trait::TemplateSharers => sharers(column_of(Role::Template)),
         Trait::BeatSharers => sharers(Some(BEAT)),
     })
 }
@@ -480,15 +484,13 @@ fn company(links: &[u32], against: u32, values: &Values, role: Option<Role>) -> 
 }
 
 /// Tells the account's values whether it is against them: odd in a kind other than theirs.
-fn turn_values(
-    subject: &mut Subject,
-    points: &[u16; KINDS],
-    columns: &[Column; COLUMNS],
-    values: &mut Values,
-) {
+fn turn_values(subject: &mut Subject, now_s: u32, columns: &[Column; COLUMNS], values: &mut Values) {
+    let own = subject.own.map(|evidence| evidence.points(now_s));
     for (index, column) in columns.iter().enumerate() {
-        let others = Kind::ALL.into_iter().zip(points).filter(|(kind, _)| *kind != column.kind);
-        let against = others.map(|(_, points)| *points).max().is_some_and(|points| points >= ODD);
+        let others = Kind::ALL.into_iter().zip(own).filter(|(kind, _)| *kind != column.kind);
+        let odd = others.map(|(_, points)| points).max().is_some_and(|points| points >= ODD);
+        // Two kinds made it a member, one of them another than this.
+        let against = odd || subject.cohort != 0;
         let mask = 1 << index;
         if against == (subject.against & mask != 0) {
             continue;

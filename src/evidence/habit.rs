@@ -48,14 +48,12 @@ pub(super) enum Trait {
     /// Against the account's own pace.
     Faster,
     /// How many organizations share what it uses: the rare, not the high, surprises.
-    AddressSharers,
     PaymentSharers,
-    TemplateSharers,
     BeatSharers,
 }
 
 /// How many traits there are.
-pub(super) const TRAITS: usize = 14;
+pub(super) const TRAITS: usize = 12;
 
 impl Trait {
     pub(super) const ALL: [Trait; TRAITS] = [
@@ -69,9 +67,7 @@ impl Trait {
         Trait::Restless,
         Trait::Amount,
         Trait::Faster,
-        Trait::AddressSharers,
         Trait::PaymentSharers,
-        Trait::TemplateSharers,
         Trait::BeatSharers,
     ];
 }

@@ -141,6 +141,20 @@ pub(super) struct Evidence {
     half_life_s: u32,
 }
 
+impl Evidence {
+    /// What is left of it at `now_s`.
+    pub(super) fn points(&self, now_s: u32) -> u16 {
+        fade(self.points, u64::from(now_s.saturating_sub(self.since_s)), u64::from(self.half_life_s))
+    }
+
+    /// It is at least `points` now, and fades by `half_life_s`.
+    pub(super) fn raise(&mut self, points: u16, now_s: u32, half_life_s: u32) {
+        if points > 0 && points >= self.points(now_s) {
+            *self = Evidence { points, since_s: now_s, half_life_s };
+        }
+    }
+}
+
 /// An account that is followed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Subject {
@@ -155,7 +169,10 @@ pub(super) struct Subject {
     pub(super) next: [u8; COLUMNS],
     /// Columns that it is against, as a set.
     pub(super) against: u16,
-    pub(super) evidence: [Evidence; KINDS],
+    /// What it did itself, and what was reported of it.
+    pub(super) own: [Evidence; KINDS],
+    /// What those who share its values did.
+    pub(super) company: [Evidence; KINDS],
     /// By look, one more than the day on which its run was counted as a habit.
     pub(super) taught: [u16; LOOKS],
     /// How long its runs take, in seconds; 0 for unknown.
@@ -171,25 +188,12 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    /// Points of `kind` at `now_s`.
-    pub(super) fn points(&self, kind: Kind, now_s: u32) -> u16 {
-        self.evidence.get(kind as usize).map_or(0, |evidence| {
-            let elapsed = now_s.saturating_sub(evidence.since_s);
-            fade(evidence.points, u64::from(elapsed), u64::from(evidence.half_life_s))
-        })
-    }
-
-    pub(super) fn all_points(&self, now_s: u32) -> [u16; KINDS] {
-        Kind::ALL.map(|kind| self.points(kind, now_s))
-    }
-
-    /// Evidence of `kind` is at least `points` now, and fades by `half_life_s`.
-    pub(super) fn raise(&mut self, kind: Kind, points: u16, now_s: u32, half_life_s: u32) {
-        if points > 0
-            && points >= self.points(kind, now_s)
-            && let Some(evidence) = self.evidence.get_mut(kind as usize)
-        {
-            *evidence = Evidence { points, since_s: now_s, half_life_s };
+    /// Points by kind at `now_s`.
+    pub(super) fn points(&self, now_s: u32) -> [u16; KINDS] {
+        let mut points = self.own.map(|evidence| evidence.points(now_s));
+        for (points, company) in points.iter_mut().zip(&self.company) {
+            *points = company.points(now_s).max(*points);
         }
+        points
     }
 }
