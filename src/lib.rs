@@ -23,12 +23,15 @@ mod meter;
 mod id;
 mod decision;
 mod calendar;
+mod adapt;
 mod policy;
 mod bucket;
 mod line;
 mod table;
 mod lease;
 mod path;
+#[expect(dead_code, unused_imports, reason = "the limiter does not use it yet")]
+mod evidence;
 mod limiter;
 pub mod performance;
 

@@ -1,0 +1,518 @@
+//! The correlators: from observations to evidence, from evidence to changes.
+//!
+//! One observation costs a handful of look-ups in tables of fixed size: its values, its account, a few habits. `maintain`
+//! takes a bounded number of observations and then looks at a bounded number of accounts, round and round, to let
+//! evidence fade where nothing happens.
+//!
+//! Memory is fixed by [`Settings::subjects`], some 1.0 kB for each ([`Correlators::bytes`]); a new account takes the place of
+//! the one of its set that was silent longest and is in no cohort.
+
+use super::{
+    ATTRIBUTES, Change, KINDS, Kind, Member, Observation, Opinion, Rings, Role, Settings, TIERS,
+    cohort::{Groups, Pair, Standing},
+    habit::{Habits, RUN, SETTLED_S, TRAITS, Trait, eighths, look},
+    signal::Sources,
+    subject::{BEAT, COLUMNS, Column, Subject, columns},
+    values::{Seen, Users, Values, key},
+};
+use crate::adapt::BIT;
+
+/// Accounts that a new one may take the place of.
+const WAYS: usize = 8;
+const NANOS: u64 = 1_000_000_000;
+/// Values for each account.
+const VALUES: usize = 16;
+/// Keys remembered for each account.
+const KEYS: usize = 32;
+/// Points that make an account odd in a kind: one in 32 of its tier.
+const ODD: u16 = 5 * BIT;
+/// Points of two kinds, and of each of the two at least, that make it a candidate.
+const TIED: u16 = 12 * BIT;
+const TIED_EACH: u16 = 4 * BIT;
+/// The most that one kind counts.
+const MOST: u16 = 9 * BIT;
+/// Points for a half of those who share the values being odd otherwise: one in 45 accounts of a service is a fleet's.
+const COMPANY: u16 = 11 * BIT / 2;
+/// Organizations that a value needs before it speaks.
+const COMPANY_LEAST: u32 = 4;
+/// Between two steps of a factor, in seconds.
+const STEP_S: u32 = 600;
+/// Bounds of the half-life of what a run shows: in seconds, and times the policy's.
+const LEAST_FADE_S: u32 = 1800;
+const MOST_FADES: u32 = 4;
+/// Half-lives that a membership lasts after the last evidence.
+const STAY: u32 = 4;
+
+/// All correlators and what they remember.
+#[derive(Debug)]
+pub(crate) struct Correlators {
+    settings: Settings,
+    columns: [Column; COLUMNS],
+    subjects: Box<[Subject]>,
+    values: Values,
+    seen: Seen,
+    habits: Habits,
+    groups: Groups,
+    sources: Sources,
+    /// Where the round of all accounts goes on.
+    next: usize,
+}
+
+fn seconds(nanos: u64) -> u32 {
+    (nanos / NANOS).min(u64::from(u32::MAX)) as u32
+}
+
+impl Correlators {
+    pub(crate) fn new(settings: Settings) -> Correlators {
+        let subjects = settings.subjects.max(WAYS).checked_next_power_of_two().unwrap_or(WAYS);
+        Correlators {
+            columns: columns(&settings.roles),
+            subjects: vec![Subject::default(); subjects].into_boxed_slice(),
+            values: Values::new(subjects * VALUES),
+            seen: Seen::new(subjects * KEYS),
+            habits: Habits::new(),
+            groups: Groups::new(),
+            sources: Sources::new(),
+            next: 0,
+            settings,
+        }
+    }
+
+    /// Takes at most `most_observations` out of `rings`, looks at `most_subjects` accounts, and adds to `changes` what
+    /// follows. How many observations it took.
+    pub(crate) fn maintain(
+        &mut self,
+        now: u64,
+        rings: &Rings,
+        most_observations: usize,
+        most_subjects: usize,
+        changes: &mut Vec<Change>,
+    ) -> usize {
+        let taken = rings.drain(most_observations, |observation| self.observe(&observation, changes));
+        let now_s = seconds(now);
+        for _ in 0..most_subjects.min(self.subjects.len()) {
+            let index = self.next;
+            self.next = (index + 1) % self.subjects.len();
+            if self.subjects.get(index).is_some_and(|subject| subject.known) {
+                self.review(index, now_s, changes);
+            }
+        }
+        taken
+    }
+
+    /// Somebody outside reports `account`: a signal of the kind at `kind` in the settings, `weight` times what one counts.
+    /// False where it didn't count: the kind or the account is unknown, or the source was heard too often.
+    pub(crate) fn signal(
+        &mut self,
+        account: Member,
+        kind: usize,
+        weight: u16,
+        source: u64,
+        now: u64,
+        changes: &mut Vec<Change>,
+    ) -> bool {
+        let now_s = seconds(now);
+        let Some(plan) = self.settings.signals.get(kind).copied() else { return false };
+        let Some(index) = self.find(account) else { return false };
+        if !self.sources.admit(source, now_s) {
+            return false;
+        }
+        let subject = self.subjects.get_mut(index);
+        if let Some(evidence) = subject.and_then(|subject| subject.own.get_mut(Kind::Signal as usize)) {
+            let had = evidence.points(now_s);
+            let points = had.saturating_add(plan.weight.saturating_mul(weight)).min(plan.cap).min(MOST);
+            evidence.raise(points, now_s, plan.half_life_s);
+        }
+        self.review(index, now_s, changes);
+        true
+    }
+
+    /// Lifts factor and cohort of `account`, and forms no opinion of it until `until`. False where it is not followed.
+    pub(crate) fn pardon(
+        &mut self,
+        account: Member,
+        until: u64,
+        now: u64,
+        changes: &mut Vec<Change>,
+    ) -> bool {
+        let Some(index) = self.find(account) else { return false };
+        if let Some(subject) = self.subjects.get_mut(index) {
+            subject.pardoned_until_s = seconds(until);
+            subject.own = Default::default();
+            subject.company = Default::default();
+            subject.tightening = Default::default();
+            subject.until_s = 0;
+            changes.push(Change::Factor { account, sixteenths: subject.tightening.sixteenths(), until: now });
+        }
+        self.review(index, seconds(now), changes);
+        true
+    }
+
+    /// What is known about `account`; `None` where it is not followed.
+    pub(crate) fn opinion(&self, account: Member, now: u64) -> Option<Opinion> {
+        let subject = self.subjects.get(self.find(account)?)?;
+        Some(Opinion {
+            points: subject.points(seconds(now)),
+            cohort: subject.cohort,
+            until: u64::from(subject.until_s) * NANOS,
+            sixteenths: subject.tightening.sixteenths(),
+            pardoned: subject.pardoned_until_s > seconds(now),
+        })
+    }
+
+    /// How many cohorts have members.
+    pub(crate) fn cohorts(&self) -> usize {
+        self.groups.alive()
+    }
+
+    /// Signals that their source was heard too often for.
+    pub(crate) fn refused_signals(&self) -> u64 {
+        self.sources.refused
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Correlators>()
+            + size_of_val(&*self.subjects)
+            + self.values.bytes()
+            + self.seen.bytes()
+            + self.habits.bytes()
+            + self.sources.bytes()
+    }
+
+    fn set_of(&self, account: Member) -> usize {
+        super::values::mix(u64::from(account.slot)) as usize & (self.subjects.len() - 1) & !(WAYS - 1)
+    }
+
+    fn find(&self, account: Member) -> Option<usize> {
+        let first = self.set_of(account);
+        let set = self.subjects.get(first..first + WAYS)?;
+        let way = set.iter().position(|subject| subject.known && subject.member == account)?;
+        Some(first + way)
+    }
+
+    /// The place of the account of `observation`, made for it where it has none.
+    fn follow(&mut self, observation: &Observation, now_s: u32, changes: &mut Vec<Change>) -> Option<usize> {
+        let account = observation.member;
+        let first = self.set_of(account);
+        let set = self.subjects.get(first..first + WAYS)?;
+        let of_slot = set.iter().position(|subject| subject.known && subject.member.slot == account.slot);
+        let way = of_slot.unwrap_or_else(|| {
+            let keep = |subject: &Subject| (subject.known, subject.cohort != 0, subject.seen_s);
+            set.iter().enumerate().min_by_key(|(_, subject)| keep(subject)).map_or(0, |(way, _)| way)
+        });
+        let index = first + way;
+        let subject = self.subjects.get(index)?;
+        let same = subject.known && subject.member == account;
+        if same && subject.tier == observation.tier && subject.organization == observation.organization {
+            return Some(index);
+        }
+        self.forget(index, changes);
+        let subject = self.subjects.get_mut(index)?;
+        *subject = Subject {
+            member: account,
+            organization: observation.organization,
+            tier: observation.tier,
+            known: true,
+            seen_s: now_s,
+            ..Subject::default()
+        };
+        Some(index)
+    }
+
+    fn forget(&mut self, index: usize, changes: &mut Vec<Change>) {
+        let Some(subject) = self.subjects.get_mut(index) else { return };
+        let subject = std::mem::take(subject);
+        if !subject.known {
+            return;
+        }
+        for (column_index, column) in self.columns.iter().enumerate() {
+            let against = subject.against & 1 << column_index != 0;
+            for link in subject.links.iter().skip(column.start).take(column.len) {
+                if let Some(link) = link.checked_sub(1) {
+                    self.values.unlink(link, subject.organization, against);
+                }
+            }
+        }
+        if subject.cohort != 0 {
+            changes.push(Change::Leave { account: subject.member, cohort: subject.cohort });
+        }
+        if self.groups.recount(subject.tier, subject.standing, Standing::default()) {
+            changes.push(Change::Dissolved { cohort: subject.cohort });
+        }
+    }
+
+    fn observe(&mut self, observation: &Observation, changes: &mut Vec<Change>) {
+        let now_s = seconds(observation.at);
+        let Some(index) = self.follow(observation, now_s, changes) else { return };
+        let (new, shared) = self.link_all(index, observation);
+        let Some(subject) = self.subjects.get_mut(index) else { return };
+        subject.settled = observation.age_s >= SETTLED_S;
+        let rest_s = now_s.saturating_sub(subject.seen_s);
+        subject.seen_s = now_s.max(subject.seen_s);
+        subject.run.add(observation, now_s, rest_s);
+        subject.run.fresh(new, shared);
+        if let Some(at) = look(subject.run.count) {
+            self.compare(index, at, now_s);
+        }
+        self.keep_company(index, now_s);
+        self.review(index, now_s, changes);
+    }
+
+    /// Links the account to the values of `observation`; whether its prompt is new, and whether it is shared.
+    fn link_all(&mut self, index: usize, observation: &Observation) -> (bool, bool) {
+        let mut prompt = (false, false);
+        for column in 0..ATTRIBUTES {
+            let value = observation.attributes.get(column).copied().unwrap_or(0);
+            if value == 0 {
+                continue;
+            }
+            let key = key(column, value);
+            let is_template =
+                self.columns.get(column).is_some_and(|column| column.role == Some(Role::Template));
+            let new = is_template && !self.seen.insert(key);
+            let link = self.link(index, column, key);
+            if is_template {
+                prompt = (new, link.is_some_and(|link| self.values.users(link).all > 1));
+            }
+        }
+        prompt
+    }
+
+    /// Links the account to the value of `key` in `column`, in place of its oldest one there.
+    fn link(&mut self, index: usize, column_index: usize, key: u64) -> Option<u32> {
+        let column = self.columns.get(column_index)?;
+        let subject = self.subjects.get_mut(index)?;
+        let links = subject.links.get_mut(column.start..column.start + column.len)?;
+        let there =
+            links.iter().filter_map(|link| link.checked_sub(1)).find(|link| self.values.key_of(*link) == key);
+        if there.is_some() {
+            return there;
+        }
+        let next = subject.next.get_mut(column_index)?;
+        let place = links.get_mut(usize::from(*next))?;
+        let against = subject.against & 1 << column_index != 0;
+        if let Some(old) = place.checked_sub(1) {
+            self.values.unlink(old, subject.organization, against);
+            *place = 0;
+        }
+        let link = self.values.link(key, subject.organization, against)?;
+        *place = link + 1;
+        *next = if usize::from(*next) + 1 < column.len { *next + 1 } else { 0 };
+        Some(link)
+    }
+
+    /// Looks at the run among the habits of the account's tier, and counts it there.
+    fn compare(&mut self, index: usize, at: usize, now_s: u32) {
+        if let Some(beat) =
+            self.subjects.get(index).filter(|_| at >= 2).and_then(|subject| subject.run.beat())
+        {
+            self.link(index, BEAT, key(BEAT, beat));
+        }
+        let Some(subject) = self.subjects.get_mut(index) else { return };
+        let tier = usize::from(subject.tier);
+        let traits = traits(subject, &self.columns, &self.values, now_s);
+        let day = (now_s / 86_400 + 1).min(u32::from(u16::MAX)) as u16;
+        let teaches = subject.settled
+            && subject.cohort == 0
+            && subject.standing.candidate.is_none()
+            && subject.taught.get_mut(at).is_some_and(|taught| std::mem::replace(taught, day) != day);
+        // What a run shows lasts about as long as the run: who makes many has many chances to look odd.
+        let length = now_s.saturating_sub(subject.run.began_s);
+        let half_life_s = (2 * length).clamp(LEAST_FADE_S, MOST_FADES * self.settings.half_life_s);
+        for (which, value) in Trait::ALL.into_iter().zip(traits) {
+            let Some((kind, value)) = value else { continue };
+            let points = self.habits.surprise(tier, at, which, value).min(MOST);
+            if let Some(evidence) = subject.own.get_mut(kind as usize) {
+                evidence.raise(points, now_s, half_life_s);
+            }
+            if teaches {
+                self.habits.learn(tier, at, which, value);
+            }
+        }
+        if subject.run.count == RUN {
+            let length = now_s.saturating_sub(subject.run.began_s).max(1);
+            subject.pace_s =
+                if subject.pace_s == 0 { length } else { subject.pace_s / 4 * 3 + length / 4 }.max(1);
+        }
+    }
+
+    /// Raises evidence of each kind by the company that the account keeps: who else uses its values.
+    fn keep_company(&mut self, index: usize, now_s: u32) {
+        let Some(subject) = self.subjects.get_mut(index) else { return };
+        for (column_index, column) in self.columns.iter().enumerate() {
+            let against = u32::from(subject.against & 1 << column_index != 0);
+            let links = subject.links.get(column.start..column.start + column.len).unwrap_or_default();
+            let points = company(links, against, &self.values, column.role);
+            if let Some(evidence) = subject.company.get_mut(column.kind as usize) {
+                evidence.raise(points, now_s, self.settings.half_life_s);
+            }
+        }
+    }
+
+    /// Draws the conclusions: turns its values, joins or leaves, steps its factor.
+    fn review(&mut self, index: usize, now_s: u32, changes: &mut Vec<Change>) {
+        let half_life_s = self.settings.half_life_s;
+        let Some(subject) = self.subjects.get_mut(index) else { return };
+        let points = subject.points(now_s);
+        turn_values(subject, now_s, &self.columns, &mut self.values);
+
+        let tier = usize::from(subject.tier).min(TIERS - 1);
+        let sensitivity = self.settings.sensitivity.get(tier).copied().unwrap_or(16);
+        let pardoned = subject.pardoned_until_s > now_s;
+        let scale =
+            |points: u16| (u32::from(points) * u32::from(sensitivity) / 16).min(u32::from(MOST)) as u16;
+        let weighed = points.map(|points| if pardoned { 0 } else { scale(points) });
+
+        let pair = tie(&weighed);
+        let odd = Kind::ALL.into_iter().zip(points).filter(|(_, points)| *points >= ODD);
+        let odd = odd.fold(0, |odd, (kind, _)| odd | kind.bit());
+        let before = subject.standing;
+        let mut after = Standing {
+            followed: true,
+            settled: subject.settled,
+            odd,
+            candidate: pair,
+            member: subject.cohort != 0,
+        };
+        self.groups.recount(subject.tier, before, after);
+        let has_cohorts = self.settings.cohorts.get(tier).copied().unwrap_or(false);
+        if let Some(pair) = pair
+            && has_cohorts
+            && (subject.cohort != 0 || self.groups.forms(subject.tier, pair))
+        {
+            let until_s = now_s.saturating_add(STAY.saturating_mul(half_life_s));
+            let renewed = until_s.saturating_sub(subject.until_s) >= half_life_s / 4;
+            if subject.cohort == 0 || renewed {
+                subject.cohort = Groups::cohort(subject.tier);
+                subject.until_s = until_s;
+                changes.push(Change::Join {
+                    account: subject.member,
+                    cohort: subject.cohort,
+                    until: u64::from(until_s) * NANOS,
+                    kinds: pair.bits(),
+                });
+            }
+        } else if subject.cohort != 0 && (pardoned || subject.until_s <= now_s) {
+            changes.push(Change::Leave { account: subject.member, cohort: subject.cohort });
+            subject.cohort = 0;
+        }
+        let counted = after;
+        after.member = subject.cohort != 0;
+        if self.groups.recount(subject.tier, counted, after) {
+            changes.push(Change::Dissolved { cohort: Groups::cohort(subject.tier) });
+        }
+        subject.standing = after;
+
+        if now_s.saturating_sub(subject.stepped_s) >= STEP_S {
+            subject.stepped_s = now_s;
+            let sum = weighed.iter().fold(0u16, |sum, points| sum.saturating_add(*points));
+            let next = subject.tightening.step(sum, &self.settings.curve);
+            if next != subject.tightening {
+                subject.tightening = next;
+                changes.push(Change::Factor {
+                    account: subject.member,
+                    sixteenths: next.sixteenths(),
+                    until: u64::from(now_s.saturating_add(half_life_s)) * NANOS,
+                });
+            }
+        }
+    }
+}
+
+/// What is looked at in a run, with the kind of evidence that it is; `None` where there is nothing to see.
+fn traits(
+    subject: &Subject,
+    columns: &[Column; COLUMNS],
+    values: &Values,
+    now_s: u32,
+) -> [Option<(Kind, u8)>; TRAITS] {
+    let run = &subject.run;
+    let column_of = |role: Role| columns.iter().position(|column| column.role == Some(role));
+    let distinct = |role: Role| column_of(role).map(|column| (role.kind(), run.distinct(column)));
+    let sharers = |column: Option<usize>| {
+        let column = columns.get(column?)?;
+        let links = subject.links.get(column.start..column.start + column.len)?;
+        let (mut sum, mut count) = (0, 0);
+        for link in links.iter().filter_map(|link| link.checked_sub(1)) {
+            sum += u64::from(values.users(link).all);
+            count += 1;
+        }
+        (count > 0).then(|| (column.kind, (eighths(sum / count) / 4) as u8))
+    };
+    let length = now_s.saturating_sub(run.began_s).max(1);
+    Trait::ALL.map(|which| match which {
+        Trait::Addresses => distinct(Role::Address),
+        Trait::Clients => distinct(Role::Client),
+        Trait::Templates => distinct(Role::Template),
+        Trait::Models => distinct(Role::Model),
+        Trait::Others => distinct(Role::Other),
+        Trait::NewTemplates => column_of(Role::Template).map(|_| (Kind::Prompt, run.new_templates)),
+        Trait::SharedTemplates => column_of(Role::Template).map(|_| (Kind::Prompt, run.shared_templates)),
+        Trait::Restless => Some((Kind::Rhythm, run.restless(now_s))),
+        Trait::Amount => Some((Kind::Movement, run.average())),
+        Trait::Faster => (run.count == RUN && subject.pace_s > 0).then(|| {
+            let times = u64::from(subject.pace_s) * 4 / u64::from(length);
+            (Kind::Movement, (eighths(times) / 2).min(64) as u8)
+        }),
+        Trait::PaymentSharers => sharers(column_of(Role::Payment)),
+        Trait::BeatSharers => sharers(Some(BEAT)),
+    })
+}
+
+/// Points by the company of `links`, leaving the account itself out.
+fn company(links: &[u32], against: u32, values: &Values, role: Option<Role>) -> u16 {
+    let (mut count, mut sum) = (0, 0);
+    for link in links.iter().filter_map(|link| link.checked_sub(1)) {
+        let Users { all, against: odd } = values.users(link);
+        let (all, odd) = (all.saturating_sub(1), odd.saturating_sub(against));
+        count += 1;
+        if all >= COMPANY_LEAST {
+            // Two more who are not: few users make no share.
+            sum += odd * 256 / (all + 2);
+        }
+    }
+    let least = if matches!(role, Some(Role::Payment) | None) { 1 } else { 2 };
+    if count < least {
+        return 0;
+    }
+    let share = (sum / count).min(255);
+    if share <= 128 {
+        return 0;
+    }
+    let odds = eighths(u64::from(share)).saturating_sub(eighths(u64::from(256 - share)));
+    (COMPANY + odds).min(MOST)
+}
+
+/// Tells the account's values whether it is against them: odd in a kind other than theirs.
+fn turn_values(subject: &mut Subject, now_s: u32, columns: &[Column; COLUMNS], values: &mut Values) {
+    let own = subject.own.map(|evidence| evidence.points(now_s));
+    for (index, column) in columns.iter().enumerate() {
+        let others = Kind::ALL.into_iter().zip(own).filter(|(kind, _)| *kind != column.kind);
+        let odd = others.map(|(_, points)| points).max().is_some_and(|points| points >= ODD);
+        // Two kinds made it a member, one of them another than this.
+        let against = odd || subject.cohort != 0;
+        let mask = 1 << index;
+        if against == (subject.against & mask != 0) {
+            continue;
+        }
+        subject.against ^= mask;
+        for link in subject.links.iter().skip(column.start).take(column.len) {
+            if let Some(link) = link.checked_sub(1) {
+                values.turn(link, subject.organization, against);
+            }
+        }
+    }
+}
+
+/// The two strongest kinds, where they are enough to tie.
+fn tie(points: &[u16; KINDS]) -> Option<Pair> {
+    let (mut first, mut second) = ((0, Kind::Place), (0, Kind::Place));
+    for (kind, points) in Kind::ALL.into_iter().zip(points) {
+        if *points > first.0 {
+            (first, second) = ((*points, kind), first);
+        } else if *points > second.0 {
+            second = (*points, kind);
+        }
+    }
+    (second.0 >= TIED_EACH && first.0 + second.0 >= TIED).then_some(Pair { one: first.1, other: second.1 })
+}

@@ -1,0 +1,199 @@
+//! One account: the run that it is in, the values that it uses, its evidence by kind.
+
+use super::{
+    ATTRIBUTES, KINDS, Kind, Member, Observation, Role,
+    cohort::Standing,
+    habit::{LOOKS, RUN, eighths},
+    values::mix,
+};
+use crate::adapt::{Tightening, fade};
+
+/// Links of an account.
+pub(super) const LINKS: usize = 32;
+/// Attributes, and the beat, which is made of when an account was active.
+pub(super) const COLUMNS: usize = ATTRIBUTES + 1;
+pub(super) const BEAT: usize = ATTRIBUTES;
+/// Accounts act in step where they are active in the same minutes.
+const BEAT_S: u32 = 60;
+/// A run shorter than this, in seconds, says nothing about nights.
+const DAY_S: u32 = 20 * 3600;
+
+/// Of what kind a column is, and which of an account's links are its.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Column {
+    pub(super) role: Option<Role>,
+    pub(super) kind: Kind,
+    pub(super) start: usize,
+    pub(super) len: usize,
+}
+
+/// The columns of `roles`; what doesn't fit isn't linked.
+pub(super) fn columns(roles: &[Role]) -> [Column; COLUMNS] {
+    let mut start = 0;
+    let mut room = |len: usize| {
+        let first = start;
+        start = LINKS.min(start + len);
+        (first, start - first)
+    };
+    let beat = room(2);
+    let mut columns = [Column { role: None, kind: Kind::Lockstep, start: beat.0, len: beat.1 }; COLUMNS];
+    for (index, column) in columns.iter_mut().enumerate().take(ATTRIBUTES) {
+        let role = roles.get(index).copied();
+        let (start, len) = room(match role {
+            Some(Role::Address | Role::Template) => 8,
+            Some(Role::Client) => 4,
+            Some(Role::Payment | Role::Other) => 2,
+            // Everybody shares models; no unknown column has values.
+            Some(Role::Model) | None => 0,
+        });
+        *column = Column { role, kind: role.map_or(Kind::Other, Role::kind), start, len };
+    }
+    columns
+}
+
+/// What an account did since its run began.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Run {
+    pub(super) count: u16,
+    pub(super) began_s: u32,
+    rest_s: u32,
+    /// Which of 64 places each column's values fall on.
+    marks: [u64; ATTRIBUTES],
+    pub(super) new_templates: u8,
+    pub(super) shared_templates: u8,
+    amount: u64,
+    /// The least two hashes of the stretches in which it was active.
+    beat: [u32; 2],
+    stretch: u32,
+    stretches: u8,
+}
+
+impl Run {
+    fn start(now_s: u32) -> Run {
+        Run { began_s: now_s, beat: [u32::MAX; 2], stretch: u32::MAX, ..Run::default() }
+    }
+
+    /// Counts what `observation`, `rest_s` after the one before, shows.
+    pub(super) fn add(&mut self, observation: &Observation, now_s: u32, rest_s: u32) {
+        if self.count == 0 || self.count >= RUN {
+            *self = Run::start(now_s);
+        } else {
+            self.rest_s = self.rest_s.max(rest_s);
+        }
+        self.count += 1;
+        for (marks, value) in self.marks.iter_mut().zip(observation.attributes) {
+            if value != 0 {
+                *marks |= 1 << (mix(u64::from(value)) & 63);
+            }
+        }
+        self.amount += u64::from(observation.amount);
+        let stretch = now_s / BEAT_S;
+        if stretch != self.stretch {
+            self.stretch = stretch;
+            self.stretches = self.stretches.saturating_add(1);
+            let hash = mix(u64::from(stretch)) as u32;
+            let [least, next] = &mut self.beat;
+            if hash < *least {
+                (*least, *next) = (hash, *least);
+            } else if hash < *next && hash != *least {
+                *next = hash;
+            }
+        }
+    }
+
+    /// Counts a prompt that nobody had before, or that others have too.
+    pub(super) fn fresh(&mut self, new: bool, shared: bool) {
+        self.new_templates = self.new_templates.saturating_add(u8::from(new));
+        self.shared_templates = self.shared_templates.saturating_add(u8::from(shared));
+    }
+
+    /// How many distinct values a column had; near 64, about as many.
+    pub(super) fn distinct(&self, column: usize) -> u8 {
+        self.marks.get(column).map_or(0, |marks| marks.count_ones() as u8)
+    }
+
+    /// The run's length over its longest rest, in quarters; 0 for a run that saw no night.
+    pub(super) fn restless(&self, now_s: u32) -> u8 {
+        let length = now_s.saturating_sub(self.began_s);
+        if length < DAY_S {
+            return 0;
+        }
+        (u64::from(length) * 4 / u64::from(self.rest_s.max(1))).min(64) as u8
+    }
+
+    /// The average amount, in quarters of an octave.
+    pub(super) fn average(&self) -> u8 {
+        (eighths(self.amount / u64::from(self.count.max(1))) / 2).min(64) as u8
+    }
+
+    /// Accounts in step have the same; `None` where there is too little to tell.
+    pub(super) fn beat(&self) -> Option<u32> {
+        let [least, next] = self.beat;
+        (self.stretches >= 8).then(|| mix(u64::from(least) << 32 | u64::from(next)) as u32)
+    }
+}
+
+/// Evidence of one kind: its height when it was last seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Evidence {
+    points: u16,
+    since_s: u32,
+    half_life_s: u32,
+}
+
+impl Evidence {
+    /// What is left of it at `now_s`.
+    pub(super) fn points(&self, now_s: u32) -> u16 {
+        fade(self.points, u64::from(now_s.saturating_sub(self.since_s)), u64::from(self.half_life_s))
+    }
+
+    /// It is at least `points` now, and fades by `half_life_s`.
+    pub(super) fn raise(&mut self, points: u16, now_s: u32, half_life_s: u32) {
+        if points > 0 && points >= self.points(now_s) {
+            *self = Evidence { points, since_s: now_s, half_life_s };
+        }
+    }
+}
+
+/// An account that is followed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Subject {
+    pub(super) member: Member,
+    pub(super) organization: u64,
+    pub(super) tier: u8,
+    pub(super) known: bool,
+    pub(super) seen_s: u32,
+    pub(super) run: Run,
+    /// One more than the link; 0 for none.
+    pub(super) links: [u32; LINKS],
+    pub(super) next: [u8; COLUMNS],
+    /// Columns that it is against, as a set.
+    pub(super) against: u16,
+    /// What it did itself, and what was reported of it.
+    pub(super) own: [Evidence; KINDS],
+    /// What those who share its values did.
+    pub(super) company: [Evidence; KINDS],
+    /// By look, one more than the day on which its run was counted as a habit.
+    pub(super) taught: [u16; LOOKS],
+    /// How long its runs take, in seconds; 0 for unknown.
+    pub(super) pace_s: u32,
+    pub(super) cohort: u16,
+    pub(super) until_s: u32,
+    pub(super) stepped_s: u32,
+    pub(super) pardoned_until_s: u32,
+    pub(super) tightening: Tightening,
+    pub(super) settled: bool,
+    /// As what its tier counts it.
+    pub(super) standing: Standing,
+}
+
+impl Subject {
+    /// Points by kind at `now_s`.
+    pub(super) fn points(&self, now_s: u32) -> [u16; KINDS] {
+        let mut points = self.own.map(|evidence| evidence.points(now_s));
+        for (points, company) in points.iter_mut().zip(&self.company) {
+            *points = company.points(now_s).max(*points);
+        }
+        points
+    }
+}
