@@ -30,7 +30,6 @@ mod line;
 mod table;
 mod lease;
 mod path;
-#[expect(dead_code, unused_imports, reason = "the limiter does not use it yet")]
 mod evidence;
 mod limiter;
 pub mod performance;
@@ -39,7 +38,8 @@ pub use calendar::Period;
 pub use decision::{Denial, Level, Name, Receipt, Retry, RuleName};
 pub use id::{Id, Identity, Organization, Tier};
 pub use limiter::{
-    BuildError, Builder, Caller, Explanation, Limiter, Permit, RuleState, Statistics, Subject,
+    Attribute, AttributeValue, Attributes, BuildError, Builder, Caller, Evidence, EvidenceStatistics,
+    Explanation, Limiter, Maintenance, Observed, Permit, RuleState, Signal, SignalError, Statistics, Subject,
 };
 pub use meter::{Cost, MAX_METERS, Meter};
 pub use path::Settlement;

@@ -42,7 +42,7 @@ pub(crate) mod loom_tests;
 mod meta;
 
 pub(crate) use head::{CacheLine, Head, Held, Version, Word};
-pub(crate) use meta::{MAX_COHORTS, Meta, Standing};
+pub(crate) use meta::{Meta, Standing};
 
 use std::ops::{Deref, DerefMut};
 
@@ -267,6 +267,13 @@ impl<'a> Guard<'a> {
         self.set(KEY + 1, key[1]);
         self.set(FACTOR, 0);
         self.rewrite(meta, words, refunds);
+    }
+
+    /// Of a line that no key finds: as at first, for the next who are charged there. Permits from before settle nothing.
+    pub(crate) fn empty(&mut self, tier: u8, words: &[u64], refunds: Refunds<'_>) {
+        self.next_generation();
+        self.rewrite(Meta::unnamed(tier), words, refunds);
+        self.set_written();
     }
 
     fn rewrite(&mut self, meta: Meta, words: &[u64], refunds: Refunds<'_>) {

@@ -25,6 +25,10 @@ pub(crate) type AtomicU64 = std::sync::atomic::AtomicU64;
 #[cfg(tollgate_loom)]
 pub(crate) type AtomicU64 = loom::sync::atomic::AtomicU64;
 
+/// For what the request path never touches.
+#[expect(clippy::disallowed_types, reason = "this is the door")]
+pub(crate) type Mutex<T> = parking_lot::Mutex<T>;
+
 /// Into how many stripes to part what many threads would meet on: twice the processors, a power of two.
 #[cfg(not(tollgate_loom))]
 pub(crate) fn stripes() -> usize {

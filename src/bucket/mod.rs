@@ -285,6 +285,15 @@ pub(crate) fn full_at(limit: &Limit, word: u64, moment: &Moment<'_>) -> Wait {
     }
 }
 
+/// The word of a bucket that is charged with `spent` tokens of before, as far as it has room.
+pub(crate) fn carry_over(limit: &Limit, word: u64, spent: u64, moment: &Moment<'_>) -> u64 {
+    let spent = left(limit, word, Factor::ONE, moment).map_or(spent, |left| spent.min(left));
+    match (spent, step(limit, word, spent, Factor::ONE, Mode::Hold, moment)) {
+        (1.., Step::Admit(word)) => word,
+        _ => word,
+    }
+}
+
 /// What a permit notes of a bucket right after its charge.
 #[inline]
 pub(crate) fn mark(limit: &Limit, word: u64, refunded: u64) -> u64 {

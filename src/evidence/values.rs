@@ -221,7 +221,7 @@ mod tests {
     fn a_full_table_refuses_and_counts() {
         let mut values = Values::new(64);
         let linked = (0..1000).filter_map(|value| values.link(key(0, value), 5, false)).count();
-        assert!(linked >= 16 && linked <= 32 && values.refused > 900, "{linked}");
+        assert!((16..=32).contains(&linked) && values.refused > 900, "{linked}");
     }
 
     #[test]

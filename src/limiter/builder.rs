@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Counters, Limiter, Shared, Source};
+use super::{Counters, Limiter, Shared, Source, maintain::Observer};
 use crate::{
     id::Fingerprints,
     path::Lines,
@@ -67,8 +67,9 @@ impl Builder {
             cut_overages: AtomicU64::new(0),
             stale_settles: AtomicU64::new(0),
         };
-        let shared =
-            Shared { plan: self.plan, fingerprints, clock: self.clock, unix_at_origin, lines, counters };
+        let observer = Observer::new(&self.plan);
+        let Builder { plan, clock, .. } = self;
+        let shared = Shared { plan, fingerprints, clock, unix_at_origin, lines, counters, observer };
         Ok(Limiter { shared: Arc::new(shared) })
     }
 }

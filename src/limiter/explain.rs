@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Shared;
+use super::{Shared, signal::Evidence};
 use crate::{
     bucket::{self, Factor, Mode},
     decision::{Level, Name, RuleName, Wait},
@@ -20,6 +20,8 @@ pub struct Explanation {
     pub at: u64,
     /// The rules of the account, of its organization and of its tier.
     pub rules: Vec<RuleState>,
+    /// What evidence there is about the account; `None` where nothing is observed, or nothing was.
+    pub evidence: Option<Evidence>,
 }
 
 /// Where a caller stands with one rule.
@@ -60,7 +62,7 @@ pub(super) fn explain(shared: &Shared, identity: &Identity) -> Explanation {
     loop {
         let mut rules = Vec::new();
         let Some(path) = Path::find(&shared.lines, &shared.plan, identity) else {
-            return Explanation { at, rules };
+            return Explanation { at, rules, evidence: None };
         };
         path.recall(&shared.lines, &moment);
         // What depends on the request is told for one that spends 1 of every meter.
@@ -105,7 +107,7 @@ pub(super) fn explain(shared: &Shared, identity: &Identity) -> Explanation {
         );
         // A line that changed hands meanwhile is looked up again.
         if seen.is_ok() {
-            return Explanation { at, rules };
+            return Explanation { at, rules, evidence: None };
         }
     }
 }

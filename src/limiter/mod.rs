@@ -2,16 +2,24 @@
 
 mod builder;
 mod explain;
+mod maintain;
+mod observe;
 mod permit;
+mod signal;
 // The tests' policy is text.
 #[cfg(all(test, feature = "toml"))]
 mod tests;
 
 pub use builder::{BuildError, Builder};
 pub use explain::{Explanation, RuleState};
+pub use maintain::{EvidenceStatistics, Maintenance};
+pub use observe::{Attribute, AttributeValue, Attributes, Observed};
 pub use permit::Permit;
+pub use signal::{Evidence, Signal, SignalError};
 
 use std::{fmt, sync::Arc};
+
+use maintain::Observer;
 
 use crate::{
     bucket::Moment,
@@ -67,6 +75,7 @@ struct Shared {
     unix_at_origin: i64,
     lines: Lines,
     counters: Counters,
+    observer: Option<Observer>,
 }
 
 /// Looks at lines that others keep writing to, before each is read by itself, waiting for its guard.
@@ -113,6 +122,8 @@ pub struct Statistics {
     pub leases_taken: u64,
     /// Times that all of those were given back: before a refusal, an explanation, or when threads met no longer.
     pub leases_recalled: u64,
+    /// What was observed, and what it has come to; `None` for a policy without `[evidence]`.
+    pub evidence: Option<EvidenceStatistics>,
 }
 
 mod sealed {
@@ -127,6 +138,21 @@ pub trait Caller: sealed::Sealed {
     fn identity(&self) -> &Identity;
     #[doc(hidden)]
     fn places(&self) -> Places;
+    #[doc(hidden)]
+    #[inline]
+    fn attributes(&self) -> Option<&Attributes> {
+        None
+    }
+
+    /// The same caller, with what is known about its request: for the policy's `evidence`. Without it, decisions are not
+    /// observed.
+    #[inline]
+    fn with(&self, attributes: &Attributes) -> Observed<'_, Self>
+    where
+        Self: Sized,
+    {
+        Observed::new(self, attributes)
+    }
 }
 
 /// Where a caller's lines are, if known; opaque.
@@ -232,8 +258,7 @@ impl Limiter {
     /// there is no room, but holds nothing for a check.
     #[inline]
     pub fn check(&self, caller: &impl Caller, cost: &Cost) -> Result<Receipt, Denial> {
-        let now = || self.now();
-        self.shared.decide(caller.identity(), caller.places(), cost, now, &mut Spend)
+        self.shared.decide_for(caller, cost, || self.now(), &mut Spend)
     }
 
     /// [`check`](Limiter::check) by a clock that was read before ([`now`](Limiter::now)).
@@ -243,7 +268,7 @@ impl Limiter {
     /// As for [`check`](Limiter::check).
     #[inline]
     pub fn check_at(&self, caller: &impl Caller, cost: &Cost, now: Nanos) -> Result<Receipt, Denial> {
-        self.shared.decide(caller.identity(), caller.places(), cost, || now, &mut Spend)
+        self.shared.decide_for(caller, cost, || now, &mut Spend)
     }
 
     /// The answer that [`check`](Limiter::check) would give, with nothing spent.
@@ -281,7 +306,8 @@ impl Limiter {
     /// Every rule on the caller's path: limit, used, left, and when it is whole again. Allocates; not for the
     /// request path.
     pub fn explain(&self, caller: &impl Caller) -> Explanation {
-        explain::explain(&self.shared, caller.identity())
+        let evidence = self.evidence_about(caller.identity());
+        Explanation { evidence, ..explain::explain(&self.shared, caller.identity()) }
     }
 
     /// Occupancy and rare events. Reads two bytes for each slot of the tables.
@@ -302,6 +328,7 @@ impl Limiter {
             stale_settles: count(&counters.stale_settles),
             leases_taken,
             leases_recalled,
+            evidence: self.shared.observer.as_ref().map(Observer::statistics),
         }
     }
 }
@@ -324,6 +351,26 @@ impl Shared {
     #[inline]
     fn moment(&self, now: Nanos) -> Moment<'_> {
         Moment { now: now.as_u64(), unix_at_origin: self.unix_at_origin, calendars: &self.plan.calendars }
+    }
+
+    /// Decides, and observes the decision.
+    #[inline]
+    fn decide_for<N: Note>(
+        &self,
+        caller: &impl Caller,
+        cost: &Cost,
+        now: impl FnOnce() -> Nanos,
+        note: &mut N,
+    ) -> Result<Receipt, Denial> {
+        let decided = self.decide(caller.identity(), caller.places(), cost, now, note);
+        if caller.attributes().is_some() {
+            let at = match &decided {
+                Ok(receipt) => receipt.at(),
+                Err(denial) => denial.at(),
+            };
+            self.observe(caller, cost, at, decided.is_err());
+        }
+        decided
     }
 
     /// Find, look, commit; the clock is read after the find, so that its cache misses overlap.

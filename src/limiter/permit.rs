@@ -46,9 +46,8 @@ impl<'a> Permit<'a> {
         estimate: &Cost,
         now: impl FnOnce() -> Nanos,
     ) -> Result<Permit<'a>, Denial> {
-        let identity = caller.identity();
-        let mut hold = Hold::new(identity);
-        let receipt = shared.decide(identity, caller.places(), estimate, now, &mut hold)?;
+        let mut hold = Hold::new(caller.identity());
+        let receipt = shared.decide_for(caller, estimate, now, &mut hold)?;
         Ok(Permit { limiter: Handle::Borrowed(shared), receipt, reserved: *estimate, hold, open: true })
     }
 

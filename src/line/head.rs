@@ -168,6 +168,12 @@ impl<'a> Head<'a> {
         self.factor_word() != 0
     }
 
+    /// How many subjects the slot has held.
+    pub(crate) fn generation(&self) -> u32 {
+        // Pairs with the store in `Held::drop`.
+        generation_of(self.control().load(Ordering::Acquire))
+    }
+
     /// Takes the guard; it is let go when the answer is dropped.
     #[inline]
     pub(crate) fn lock(&self) -> Held<'a> {
@@ -214,7 +220,7 @@ pub(crate) struct Held<'a> {
 
 impl Held<'_> {
     pub(crate) fn generation(&self) -> u32 {
-        ((self.control & GENERATION_MASK) / GENERATION_ONE) as u32
+        generation_of(self.control)
     }
 
     /// Another subject: permits of the one before settle nothing any more.
@@ -305,4 +311,8 @@ impl Drop for Held<'_> {
         // Pairs with the exchange in `lock_at` and the load in `version`.
         self.head.control().store(control, Ordering::Release);
     }
+}
+
+fn generation_of(control: u64) -> u32 {
+    ((control & GENERATION_MASK) / GENERATION_ONE) as u32
 }

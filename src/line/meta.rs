@@ -22,8 +22,6 @@ const FACTOR_SHIFT: u32 = 52;
 /// Factor word, bits 40-51: the cohort that the subject is charged to as well; 0 for none.
 const COHORT_SHIFT: u32 = 40;
 const COHORT_MASK: u64 = 0xfff;
-/// How many cohorts the word can tell apart.
-pub(crate) const MAX_COHORTS: u16 = COHORT_MASK as u16;
 /// Factor word, bits 0-39: when both end, in units of 2^20 ns (1 ms), rounded up. Limiter time ends at 2^60 ns.
 const EXPIRY_SHIFT: u32 = 20;
 const EXPIRY_MASK: u64 = (1 << COHORT_SHIFT) - 1;

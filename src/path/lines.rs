@@ -6,8 +6,8 @@ use crate::{
     decision::Level,
     id::Places,
     lease::{Leases, Total},
-    line::{Head, Line, MAX_COHORTS, Meta, Refunds},
-    policy::plan::{LEVELS, LevelPlan, Plan},
+    line::{Head, Line, Meta, Refunds},
+    policy::plan::{LEVELS, LevelPlan, MAX_COHORTS, Plan},
     table::{Arena, OutOfMemory, Subjects},
 };
 
@@ -89,7 +89,7 @@ impl Lines {
         let rules =
             |levels: &[Level]| (most(levels, |level| level.rules.len()), most(levels, LevelPlan::rates));
         let tiers = Arena::new(plan.tiers.len() * TIER_LINES as usize, rules(&LEVELS))?;
-        let cohorts = if plan.evidence.is_some() { usize::from(MAX_COHORTS) + 1 } else { 0 };
+        let cohorts = if plan.evidence.is_some() { MAX_COHORTS + 1 } else { 0 };
         let cohorts = Arena::new(cohorts * plan.tiers.len(), rules(&[Level::Cohort]))?;
         for (arena, tier) in
             [(&tiers, &|slot| slot / TIER_LINES), (&cohorts, &|slot| slot % plan.tiers.len() as u32)]

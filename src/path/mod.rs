@@ -20,6 +20,7 @@ mod lines;
 #[cfg(all(test, tollgate_loom))]
 mod loom_tests;
 mod settle;
+mod standing;
 mod terms;
 
 pub(crate) use enter::Path;

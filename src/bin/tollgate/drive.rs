@@ -4,9 +4,11 @@
 //! real output once a modelled answer has been written. Permits wait for that in a heap ordered by time, so
 //! that limits on what is in flight, refunds and overage take part, the same way in every run.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{cmp::Reverse, collections::BinaryHeap, num::NonZeroU64};
 
-use tollgate::{Cost, Id, Identity, Limiter, ManualClock, Meter, Permit, Plan, Tier};
+use tollgate::{
+    Attribute, Attributes, Caller, Cost, Identity, Limiter, ManualClock, Meter, Permit, Plan, Tier,
+};
 
 use crate::{
     failure::Failure,
@@ -27,6 +29,18 @@ const ANSWER_TOKENS_PER_SECOND: u64 = 60;
 const SECRET: [u8; 16] = *b"tollgate replay ";
 
 const NS_PER_MS: u64 = 1_000_000;
+/// Between two calls of maintenance.
+const MAINTENANCE_NS: u64 = 60_000 * NS_PER_MS;
+
+/// The policy's attributes that a trace has columns for.
+#[derive(Clone, Copy, Debug)]
+struct Named {
+    address: Option<Attribute>,
+    payment: Option<Attribute>,
+    client: Option<Attribute>,
+    template: Option<Attribute>,
+    model: Option<Attribute>,
+}
 
 /// An identity that was built once, and what from.
 #[derive(Clone, Copy)]
@@ -62,9 +76,8 @@ pub(crate) struct Driver {
     handles: Vec<Option<Meter>>,
     tiers: Vec<Tier>,
     admitted: Vec<Admitted>,
-    /// Texts of the trace, by symbol; empty where the trace has numbers.
-    accounts: Vec<Box<str>>,
-    organizations: Vec<Box<str>>,
+    attributes: Named,
+    maintained_ns: u64,
     known: Vec<Option<Known>>,
     /// When an answer ends (nanoseconds), a running number, and its place in `answers`.
     ends: BinaryHeap<Reverse<(u64, u64, usize)>>,
@@ -84,7 +97,15 @@ impl Driver {
             .secret(SECRET)
             .build()
             .map_err(|error| Failure::new(format!("the policy's limiter cannot be built: {error}")))?;
+        let attribute = |name| limiter.attribute(name);
         Ok(Driver {
+            attributes: Named {
+                address: attribute("address"),
+                payment: attribute("payment"),
+                client: attribute("client"),
+                template: attribute("template"),
+                model: attribute("model"),
+            },
             handles: names.iter().map(|name| limiter.meter(name)).collect(),
             meters: Meters::new(names.iter().map(String::as_str)),
             limiter,
@@ -93,8 +114,7 @@ impl Driver {
             output_estimate,
             tiers: Vec::new(),
             admitted: Vec::new(),
-            accounts: Vec::new(),
-            organizations: Vec::new(),
+            maintained_ns: 0,
             known: Vec::new(),
             ends: BinaryHeap::new(),
             answers: Vec::new(),
@@ -109,11 +129,13 @@ impl Driver {
         self.learn(&batch.names)?;
         for row in &batch.rows {
             let now = row.at_ms * NS_PER_MS;
+            self.maintain_until(now);
             self.settle_until(now);
             self.clock.advance_to(now);
             let Some(identity) = self.identity(row) else { continue };
             let estimate = self.cost(row, self.output_estimate);
-            let decided = self.limiter.reserve(&identity, &estimate).map(Permit::detach);
+            let observed = identity.with(&self.attributes_of(row));
+            let decided = self.limiter.reserve(&observed, &estimate).map(Permit::detach);
             let refusal = match decided {
                 Ok(permit) => {
                     self.admit(row, now, permit);
@@ -135,8 +157,6 @@ impl Driver {
     fn learn(&mut self, names: &Names) -> Result<(), Failure> {
         self.meters.learn_models(&names.models);
         self.score.learn_labels(&names.labels);
-        self.accounts.extend_from_slice(&names.accounts);
-        self.organizations.extend_from_slice(&names.organizations);
         for (name, line) in &names.tiers {
             let Some(tier) = self.limiter.tier(name) else {
                 let tiers = self.limiter.plan().describe().tiers;
@@ -165,10 +185,10 @@ impl Driver {
             return Some(known.identity);
         }
         let tier = *self.tiers.get(row.tier as usize)?;
-        let mut identity = self.limiter.identity(tier, id(&self.accounts, row.account));
+        // By number, in the order in which they appear, so that nothing depends on what a trace calls them.
+        let mut identity = self.limiter.identity(tier, u64::from(row.account));
         if let Some(organization) = row.organization {
-            identity =
-                identity.in_organization(self.limiter.organization(id(&self.organizations, organization)));
+            identity = identity.in_organization(self.limiter.organization(u64::from(organization)));
         }
         if let Some(since_ms) = row.since_ms {
             identity = identity.since(EPOCH_NS.saturating_add(since_ms.saturating_mul(NS_PER_MS as i64)));
@@ -211,6 +231,32 @@ impl Driver {
         self.sequence += 1;
     }
 
+    fn attributes_of(&self, row: &Row) -> Attributes {
+        let Named { address, payment, client, template, model } = self.attributes;
+        let evidence = &row.evidence;
+        let values = [
+            (address, evidence.ip.map(NonZeroU64::get)),
+            (payment, evidence.payment.map(NonZeroU64::get)),
+            (client, evidence.client.map(NonZeroU64::get)),
+            (template, evidence.template.map(NonZeroU64::get)),
+            (model, Some(u64::from(row.model))),
+        ];
+        values.into_iter().fold(Attributes::NONE, |attributes, (attribute, value)| match (attribute, value) {
+            (Some(attribute), Some(value)) => attributes.and(attribute, self.limiter.attribute_value(value)),
+            _ => attributes,
+        })
+    }
+
+    /// Housekeeping, once a minute, as a server's timer does it.
+    fn maintain_until(&mut self, now: u64) {
+        while self.maintained_ns + MAINTENANCE_NS <= now {
+            self.maintained_ns += MAINTENANCE_NS;
+            self.settle_until(self.maintained_ns);
+            self.clock.advance_to(self.maintained_ns);
+            self.limiter.maintain();
+        }
+    }
+
     /// Settles the answers that end by `now`, in order.
     fn settle_until(&mut self, now: u64) {
         while let Some(Reverse((end, _, place))) = self.ends.peek().copied()
@@ -224,9 +270,4 @@ impl Driver {
             }
         }
     }
-}
-
-/// Who `symbol` is to the limiter: its text, or the number itself where the trace has numbers.
-fn id(texts: &[Box<str>], symbol: Symbol) -> Id<'_> {
-    texts.get(symbol as usize).map_or(Id::Integer(u64::from(symbol)), |text| Id::Text(text))
 }

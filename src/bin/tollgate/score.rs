@@ -19,7 +19,9 @@ pub(crate) enum Refusal {
     Organization,
     /// By something shared with everyone in the tier.
     Tier,
-    /// By the pool of new accounts, or because an account that is new has not yet all of its own limits.
+    /// By a rule of its own, of which a new account has only a part yet: a limit of its own, whatever others do.
+    Ramp,
+    /// By the pool of new accounts.
     Pool,
     /// By the cohort that evidence has put the account into.
     Cohort,
@@ -33,7 +35,7 @@ impl Refusal {
             // An account on the overflow line shares it with the tier's other newcomers.
             _ if denial.overflow() => Refusal::Tier,
             Level::Account | Level::Organization if denial.tightened() => Refusal::Tightening,
-            Level::Account if denial.withheld() => Refusal::Pool,
+            Level::Account if denial.withheld() => Refusal::Ramp,
             Level::Account => Refusal::Account,
             Level::Organization => Refusal::Organization,
             Level::Cohort => Refusal::Cohort,
@@ -44,14 +46,17 @@ impl Refusal {
 
     /// Whether it is by anything but the account's and its organization's own rules.
     fn is_collateral(self) -> bool {
-        !matches!(self, Refusal::Account | Refusal::Organization)
+        !matches!(self, Refusal::Account | Refusal::Ramp | Refusal::Organization)
     }
 }
 
 /// Denials, each counted once, by the refusal that the denial names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct DeniedBy {
+    /// The ramp among it.
     pub(crate) account: u64,
+    #[serde(skip)]
+    pub(crate) ramp: u64,
     pub(crate) organization: u64,
     pub(crate) tier: u64,
     pub(crate) pool: u64,
@@ -132,8 +137,9 @@ impl Score {
             }
             Some(refusal) => {
                 score.denied += 1;
+                score.denied_by.ramp += u64::from(refusal == Refusal::Ramp);
                 *match refusal {
-                    Refusal::Account => &mut score.denied_by.account,
+                    Refusal::Account | Refusal::Ramp => &mut score.denied_by.account,
                     Refusal::Organization => &mut score.denied_by.organization,
                     Refusal::Tier => &mut score.denied_by.tier,
                     Refusal::Pool => &mut score.denied_by.pool,

@@ -21,11 +21,11 @@ use crate::{
 const LONGEST_AGE: u64 = 10 * 365 * 86_400_000_000_000;
 /// How long evidence takes to weigh half, where the policy does not say.
 const HALF_LIFE: u64 = 24 * 3_600_000_000_000;
-/// Points of a signal, and the most of one source, where the policy does not say; 100 make a suspect.
-const WEIGHT: u64 = 25;
-const CAP: u64 = 100;
-/// The most points that a policy may name.
-const MOST_POINTS: u64 = 10_000;
+/// Bits of a signal, and the most on one account, where the policy does not say.
+const WEIGHT: u64 = 3;
+const CAP: u64 = MOST_BITS;
+/// The most bits that any kind of evidence counts.
+const MOST_BITS: u64 = 9;
 /// The most that evidence may be multiplied by.
 const MOST_SENSITIVITY: Share = Share(4 * Share::ONE.0);
 
@@ -265,15 +265,15 @@ impl Compiler<'_> {
         let mut kinds = Vec::new();
         for (name, signal) in signals {
             let path = path.key("signals").key(name);
-            let points = |compiler: &mut Self, key: &str, points: u64| {
-                if !(1..=MOST_POINTS).contains(&points) {
-                    let message = format!("{points} is out of range; expected 1 to {MOST_POINTS}");
+            let bits = |compiler: &mut Self, key: &str, bits: u64| {
+                if !(1..=MOST_BITS).contains(&bits) {
+                    let message = format!("{bits} is out of range; expected 1 to {MOST_BITS}");
                     compiler.problem(&path.key(key), message);
                 }
-                u32::try_from(points).unwrap_or(u32::MAX)
+                u32::try_from(bits).unwrap_or(u32::MAX)
             };
-            let weight = points(self, "weight", signal.weight.map_or(WEIGHT, |weight| weight.0));
-            let cap = points(self, "cap", signal.cap.map_or(CAP.max(u64::from(weight)), |cap| cap.0));
+            let weight = bits(self, "weight", signal.weight.map_or(WEIGHT, |weight| weight.0));
+            let cap = bits(self, "cap", signal.cap.map_or(CAP, |cap| cap.0));
             if cap < weight {
                 let message = format!("{cap} is less than the weight of one signal, {weight}");
                 self.problem(&path.key("cap"), message);

@@ -4,6 +4,8 @@ use crate::decision::Name;
 
 /// How many attributes a policy may name.
 pub(crate) const MAX_ATTRIBUTES: usize = 8;
+/// How many cohorts there are at the most; they are numbered from 1.
+pub(crate) const MAX_COHORTS: usize = 64;
 /// How many kinds of signals a policy may name.
 pub(crate) const MAX_SIGNALS: usize = 16;
 
@@ -22,9 +24,9 @@ pub(crate) struct EvidencePlan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SignalPlan {
     pub(crate) name: Name,
-    /// Points of one signal, where 100 make a suspect.
+    /// Bits of one signal.
     pub(crate) weight: u32,
-    /// The most that one source adds up to on one subject.
+    /// The most bits on one account.
     pub(crate) cap: u32,
     /// Nanoseconds.
     pub(crate) half_life: u64,

@@ -60,10 +60,10 @@ pub struct PolicyEvidence {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolicySignal {
-    /// The points of one signal, where 100 make an account a suspect. Default 25.
+    /// What one signal says, in bits: of honest accounts, one in 2^weight gets one. From 1 to 9; default 3.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<Amount>,
-    /// The most that signals of one source add up to on one account. Default 100.
+    /// The most bits that signals of this kind add up to on one account. From 1 to 9; default 9.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cap: Option<Amount>,
     /// After this long, a signal weighs half. Default: as all evidence.

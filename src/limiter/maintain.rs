@@ -1,0 +1,206 @@
+//! Housekeeping: what was observed becomes evidence, and evidence becomes factors and cohorts.
+//!
+//! This is where counts come back to the lines: the only loop of the data flow. All of it is done by whoever calls
+//! [`Limiter::maintain`]; the request path neither waits for it nor needs it.
+
+use std::fmt;
+
+use super::{Limiter, Shared};
+use crate::{
+    adapt::{BIT, Curve, ONE},
+    bucket::{Factor, Moment},
+    evidence::{Change, Correlators, Rings, Role, Settings, SignalPlan},
+    path::{Home, Lines},
+    policy::{
+        plan::{EvidencePlan, Plan},
+        quantity::Share,
+    },
+    sync::{AtomicU64, Mutex, Ordering, stripes},
+    time::Nanos,
+};
+
+/// Nothing is asked for under 9 bits in all; each 3 more double the factor, one a step.
+const CURVE: Curve = Curve { floor: 9 * BIT, doubling: 3 * BIT, largest: ONE, rise: ONE, fall: ONE / 2 };
+/// Observations that a thread's ring holds between two calls of `maintain`.
+const CELLS: usize = 4096;
+/// Observations that one call takes in at most: some 10 ms.
+const MOST_OBSERVATIONS: usize = 65_536;
+/// Accounts that one call judges at most.
+const MOST_SUBJECTS: usize = 65_536;
+
+/// What observes, and what makes evidence of it.
+pub(super) struct Observer {
+    pub(super) rings: Rings,
+    pub(super) state: Mutex<State>,
+    pub(super) shadow: bool,
+    counts: Counts,
+}
+
+/// What evidence has come to, for an operator.
+#[derive(Debug)]
+struct Counts {
+    tightened: AtomicU64,
+    joined: AtomicU64,
+    left: AtomicU64,
+}
+
+/// What is remembered between calls, and the changes of one.
+pub(super) struct State {
+    pub(super) correlators: Correlators,
+    pub(super) changes: Vec<Change>,
+}
+
+/// What one call of [`Limiter::maintain`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Maintenance {
+    /// Observations that were taken in. As many as one call takes at most: another call has more to do.
+    pub observations: usize,
+    /// Accounts whose factor or cohort was changed, or would have been, in shadow.
+    pub changes: usize,
+    /// Whether another thread was at it, so that this call did nothing.
+    pub busy: bool,
+}
+
+/// What evidence has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct EvidenceStatistics {
+    /// Bytes of rings and correlators, fixed when the limiter was built.
+    pub bytes: u64,
+    /// Observations that found their ring full.
+    pub dropped: u64,
+    /// Signals of sources that were heard too often.
+    pub refused_signals: u64,
+    /// Cohorts that have members now.
+    pub cohorts: u64,
+    /// Times that an account's factor was changed.
+    pub tightened: u64,
+    /// Times that an account was put into a cohort, or stayed in it on new evidence.
+    pub joined: u64,
+    /// Times that an account left its cohort.
+    pub left: u64,
+}
+
+impl Observer {
+    pub(super) fn new(plan: &Plan) -> Option<Observer> {
+        let evidence = plan.evidence.as_ref()?;
+        let correlators = Correlators::new(settings(plan, evidence));
+        Some(Observer {
+            rings: Rings::new(stripes(), CELLS),
+            state: Mutex::new(State { correlators, changes: Vec::new() }),
+            shadow: evidence.shadow,
+            counts: Counts {
+                tightened: AtomicU64::new(0),
+                joined: AtomicU64::new(0),
+                left: AtomicU64::new(0),
+            },
+        })
+    }
+
+    pub(super) fn statistics(&self) -> EvidenceStatistics {
+        let state = self.state.lock();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        EvidenceStatistics {
+            bytes: (self.rings.bytes() + state.correlators.bytes()) as u64,
+            dropped: self.rings.dropped(),
+            refused_signals: state.correlators.refused_signals(),
+            cohorts: state.correlators.cohorts() as u64,
+            tightened: count(&self.counts.tightened),
+            joined: count(&self.counts.joined),
+            left: count(&self.counts.left),
+        }
+    }
+
+    /// Writes `changes` into the lines, but in shadow only counts them.
+    pub(super) fn apply(
+        &self,
+        lines: &Lines,
+        plan: &Plan,
+        changes: &mut Vec<Change>,
+        moment: &Moment<'_>,
+    ) -> usize {
+        let Counts { tightened, joined, left } = &self.counts;
+        for change in changes.iter() {
+            let counter = match change {
+                Change::Factor { .. } => tightened,
+                Change::Join { .. } => joined,
+                Change::Leave { .. } => left,
+                Change::Dissolved { .. } => continue,
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        let count = changes.len();
+        for change in changes.drain(..).filter(|_| !self.shadow) {
+            match change {
+                Change::Factor { account, sixteenths, until } => {
+                    let factor = (Factor::from_sixteenths(sixteenths), until);
+                    lines.tighten(Home::Account(account.slot), account.generation, factor, moment.now);
+                }
+                Change::Join { account, cohort, until, .. } => {
+                    lines.join(plan, (account.slot, account.generation), (cohort, until), moment);
+                }
+                Change::Leave { account, cohort } => {
+                    lines.leave((account.slot, account.generation), cohort, moment.now);
+                }
+                Change::Dissolved { cohort } => lines.dissolve(plan, cohort),
+            }
+        }
+        count
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Observer").field("counts", &self.counts).finish_non_exhaustive()
+    }
+}
+
+fn settings(plan: &Plan, evidence: &EvidencePlan) -> Settings {
+    let seconds = |nanos: u64| u32::try_from(nanos / 1_000_000_000).unwrap_or(u32::MAX).max(1);
+    let sixteenths = |share: Share| u16::try_from(share.of(16)).unwrap_or(u16::MAX);
+    let eighths = |bits: u32| u16::try_from(bits.saturating_mul(u32::from(BIT))).unwrap_or(u16::MAX);
+    let signal = |plan: &crate::policy::plan::SignalPlan| SignalPlan {
+        weight: eighths(plan.weight),
+        cap: eighths(plan.cap),
+        half_life_s: seconds(plan.half_life),
+    };
+    Settings {
+        subjects: plan.capacity.accounts,
+        roles: evidence.attributes.iter().map(|name| Role::of_name(name.as_str())).collect(),
+        half_life_s: seconds(evidence.half_life),
+        sensitivity: plan.tiers.iter().map(|tier| sixteenths(tier.guard.sensitivity)).collect(),
+        cohorts: plan.tiers.iter().map(|tier| !tier.guard.cohort.rules.is_empty()).collect(),
+        curve: Curve {
+            largest: u16::try_from(plan.largest_factor.saturating_mul(u32::from(ONE))).unwrap_or(u16::MAX),
+            ..CURVE
+        },
+        signals: evidence.signals.iter().map(signal).collect(),
+    }
+}
+
+impl Limiter {
+    /// Housekeeping: takes in what was observed since, lets evidence fade, and applies what follows to factors and
+    /// cohorts. To be called about once a minute, from any thread; a second that comes meanwhile does nothing.
+    ///
+    /// A call takes at most some 65,000 observations and looks at as many accounts, a few tens of milliseconds in all. If
+    /// it is never called, limits are as the policy has them.
+    pub fn maintain(&self) -> Maintenance {
+        self.shared.maintain(self.now())
+    }
+}
+
+impl Shared {
+    fn maintain(&self, now: Nanos) -> Maintenance {
+        let Some(observer) = &self.observer else { return Maintenance::default() };
+        let Some(mut state) = observer.state.try_lock() else {
+            return Maintenance { busy: true, ..Maintenance::default() };
+        };
+        let State { correlators, changes } = &mut *state;
+        let now_ns = now.as_u64();
+        let observations =
+            correlators.maintain(now_ns, &observer.rings, MOST_OBSERVATIONS, MOST_SUBJECTS, changes);
+        let changes = observer.apply(&self.lines, &self.plan, changes, &self.moment(now));
+        Maintenance { observations, changes, busy: false }
+    }
+}
