@@ -13,6 +13,7 @@ mod replay;
 mod report;
 mod row;
 mod score;
+mod suggest;
 mod trace;
 
 use std::{
@@ -43,6 +44,7 @@ struct Arguments {
 enum Command {
     Replay(ReplayArguments),
     Lint(LintArguments),
+    Suggest(SuggestArguments),
     Campaign(CampaignArguments),
 }
 
@@ -81,6 +83,24 @@ struct LintArguments {
     /// The policy (TOML).
     #[arg(value_name = "P.toml")]
     policy: PathBuf,
+}
+
+/// Sizes a policy from recorded traffic.
+///
+/// Limits of accounts and organizations, totals of tiers, the pool of new accounts and how they grow, each with a
+/// comment that says which percentile of what was offered it is, and with what margin. A trace of a week or more
+/// is best; see `replay` for its columns. Labels play no part.
+#[derive(Args)]
+struct SuggestArguments {
+    /// The trace, `-` for standard input.
+    #[arg(long, value_name = "T.csv.gz")]
+    trace: PathBuf,
+    /// Where the policy goes.
+    #[arg(long, value_name = "P.toml")]
+    out: PathBuf,
+    /// A policy of which all is kept that the trace says nothing about.
+    #[arg(long, value_name = "B.toml")]
+    base: Option<PathBuf>,
 }
 
 /// Writes the generated campaign as a trace.
@@ -145,6 +165,11 @@ fn run(command: Command) -> Result<(), Failure> {
             replay::run(&options, source, &mut BufWriter::new(std::io::stdout().lock()))
         }
         Command::Lint(arguments) => lint(&arguments.policy),
+        Command::Suggest(SuggestArguments { trace, out, base }) => suggest::run(
+            &suggest::Options { out, base },
+            Trace::open(&trace)?,
+            &mut BufWriter::new(std::io::stdout().lock()),
+        ),
         Command::Campaign(arguments) => export::run(&mut arguments.scale.campaign(), &arguments.out),
     }
 }

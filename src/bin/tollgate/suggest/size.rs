@@ -1,0 +1,366 @@
+//! From what was offered to limits: which share of it fits, and with what margin.
+//!
+//! An account's limits come from what nearly all accounts used; a total from the busiest days but one; the pool
+//! of new accounts from what a total has beyond the need of the others, so that a flood of newcomers can
+//! fill the pool and no more.
+
+use super::{
+    observe::{Account, DAY_MS, MEASURES, Observed, Tier, Usage},
+    statistics::{busy, needed_burst, quantile, readable, steady_sum},
+};
+
+/// Fewer accounts than this say little about others: the margin is [`FEW_MARGIN`].
+pub(super) const FEW: usize = 20;
+/// A margin over what a few accounts used.
+pub(super) const FEW_MARGIN: f64 = 3.0;
+/// The share of accounts whose busiest day, minute and ten minutes fit, and the margin over it.
+pub(super) const DAY: (f64, f64) = (0.999, 1.5);
+/// The share of accounts whose busiest week fits, and the margin over it.
+pub(super) const WEEK: (f64, f64) = (0.995, 1.1);
+/// The share of organizations whose use fits, and the margin over it.
+pub(super) const ORGANIZATION: (f64, f64) = (0.99, 1.5);
+/// A total over the busiest day but one.
+pub(super) const TOTAL: f64 = 1.8;
+/// A total over the busiest day, such as a viral one.
+pub(super) const TOTAL_OVER_PEAK: f64 = 1.25;
+/// Room kept for accounts that are not new, over their busiest day but one.
+pub(super) const SETTLED: f64 = 1.2;
+/// The share of new accounts whose first week fits, and the margin over it.
+pub(super) const FIRST_WEEK: (f64, f64) = (0.9, 1.25);
+/// Ages, in days, at which an account may count as new.
+const AGES: [u64; 4] = [30, 60, 90, 180];
+/// New accounts offer at most this share of a tier's busy day.
+const MOST_YOUNG: f64 = 0.4;
+/// Fewer new accounts than this say nothing of the next.
+const LEAST_YOUNG: usize = 30;
+/// In a tier of persons an organization has fewer accounts than this on average.
+const PERSONS: f64 = 1.5;
+/// A trace of fewer days says nothing of weeks.
+const WEEK_DAYS: f64 = 6.0;
+/// A trace of fewer days says nothing of months.
+const MONTH_DAYS: f64 = 27.0;
+/// The share of accounts whose day stays below what counts as light.
+pub(super) const LIGHT: f64 = 0.95;
+/// How many honest accounts' worth a cohort may use, and which share of accounts uses at most that each.
+pub(super) const COHORT: (f64, f64) = (3.0, 0.9);
+
+/// The limits on one meter of one subject.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Limits {
+    /// A minute.
+    pub(super) rate: u64,
+    pub(super) burst: u64,
+    pub(super) day: u64,
+    pub(super) week: Option<u64>,
+    pub(super) month: Option<u64>,
+}
+
+/// The limits on each measure.
+pub(super) type Level = [Limits; MEASURES];
+
+/// What is asked of new accounts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Young {
+    pub(super) age_days: u64,
+    pub(super) accounts: usize,
+    pub(super) start: f64,
+    pub(super) use_requests: u64,
+    /// The pool's day, by measure.
+    pub(super) pool: [u64; MEASURES],
+    /// What new accounts offered on their busiest day but one, and on their busiest.
+    pub(super) offered: [(u64, u64); MEASURES],
+}
+
+/// The sizes of one tier.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Sizes {
+    pub(super) few: bool,
+    /// What a shorter trace than a day was multiplied by.
+    pub(super) scale: f64,
+    pub(super) account: Level,
+    pub(super) organization: Level,
+    /// Organizations with more than one account.
+    pub(super) shared_organizations: usize,
+    pub(super) total: Level,
+    /// The busiest day but one and the busiest day, by measure, heavy accounts trimmed.
+    pub(super) days: [(u64, u64); MEASURES],
+    pub(super) young: Option<Young>,
+    /// Why there is no pool.
+    pub(super) no_pool: Option<String>,
+    pub(super) light_share: f64,
+    pub(super) light_below: f64,
+    pub(super) cohort: [u64; MEASURES],
+    pub(super) floor: u64,
+}
+
+/// The size of every limit of `tier`.
+pub(super) fn size(observed: &Observed, tier: &Tier) -> Sizes {
+    let span = observed.span_days();
+    let scale = (1.0 / span).clamp(1.0, 24.0);
+    let few = tier.accounts.len() < FEW;
+    let weeks = span >= WEEK_DAYS;
+    let usages = || tier.accounts.iter().map(|account| &account.usage);
+    let (day_of, week_of) = if few { ((1.0, FEW_MARGIN), (1.0, FEW_MARGIN)) } else { (DAY, WEEK) };
+    let account = level(usages, day_of, week_of, scale, weeks);
+    let (persons, why) = persons(tier);
+    let shared_organizations = shared(tier);
+    let mut sizes = Sizes {
+        few,
+        scale,
+        account,
+        organization: account,
+        shared_organizations,
+        total: Level::default(),
+        days: Default::default(),
+        young: None,
+        no_pool: why,
+        light_share: 0.0,
+        light_below: 0.0,
+        cohort: Default::default(),
+        floor: 1,
+    };
+    let age = if persons { young_age(observed, tier) } else { None };
+    if persons && age.is_none() {
+        let least = LEAST_YOUNG;
+        sizes.no_pool =
+            Some(format!("no pool and no ramp: fewer than {least} accounts of known age were new"));
+    }
+    if let Some(days) = age {
+        start(&mut sizes, tier, days);
+    }
+    organization(&mut sizes, tier, weeks);
+    totals(&mut sizes, observed, tier, weeks);
+    if let Some(days) = age {
+        pool(&mut sizes, observed, tier, days);
+    }
+    light(&mut sizes, tier);
+    sizes
+}
+
+/// Sorted values of all subjects.
+fn sorted<'a>(usages: impl Iterator<Item = &'a Usage>, value: impl Fn(&Usage) -> u64) -> Vec<u64> {
+    let mut values: Vec<u64> = usages.map(value).collect();
+    values.sort_unstable();
+    values
+}
+
+/// Limits that hold the given share of subjects with the given margin.
+fn level<'a, I: Iterator<Item = &'a Usage>>(
+    usages: impl Fn() -> I,
+    day_of: (f64, f64),
+    week_of: (f64, f64),
+    scale: f64,
+    weeks: bool,
+) -> Level {
+    std::array::from_fn(|measure| {
+        let of = |value: &dyn Fn(&Usage) -> u64, (share, margin): (f64, f64)| {
+            quantile(&sorted(usages(), value), share) as f64 * margin
+        };
+        let day = readable(of(&|usage| usage.day(measure), day_of) * scale);
+        let week = weeks.then(|| readable(of(&|usage| usage.week(measure), week_of)));
+        let day = week.map_or(day, |week| day.min(week));
+        let burst = readable(of(&|usage| usage.minute(measure), day_of)).min(day);
+        // A tenth of ten minutes: slower than that, a bucket would stop who keeps up that pace.
+        let rate = readable(of(&|usage| usage.ten_minutes(measure), day_of) / 10.0).min(burst);
+        Limits { rate, burst, day, week, month: None }
+    })
+}
+
+/// Whether accounts are persons rather than the keys of organizations, and what to say if not.
+fn persons(tier: &Tier) -> (bool, Option<String>) {
+    let alone = tier.accounts.iter().filter(|account| account.organization.is_none()).count();
+    let organizations = tier.organizations.len() + alone;
+    let each = tier.accounts.len() as f64 / organizations.max(1) as f64;
+    if each < PERSONS {
+        return (true, None);
+    }
+    let why = format!(
+        "no pool and no ramp: an organization has {each:.1} accounts here, and its limits bound a new key"
+    );
+    (false, Some(why))
+}
+
+fn shared(tier: &Tier) -> usize {
+    let mut members: Vec<_> = tier.accounts.iter().filter_map(|account| account.organization).collect();
+    members.sort_unstable();
+    members.chunk_by(|one, other| one == other).filter(|members| members.len() > 1).count()
+}
+
+/// What accounts for which `which` holds used on each day, at most `most` each.
+fn by_day(
+    observed: &Observed,
+    tier: &Tier,
+    measure: usize,
+    most: u64,
+    which: impl Fn(&Account, u64) -> bool,
+) -> Vec<u64> {
+    let days = observed.days();
+    let first = *days.start();
+    let mut sums = vec![0_u64; days.count()];
+    for account in &tier.accounts {
+        for (day, amounts) in &account.usage.days {
+            let sum = usize::try_from(day - first).ok().and_then(|index| sums.get_mut(index));
+            if let (Some(sum), Some(amount)) = (sum, amounts.get(measure))
+                && which(account, *day)
+            {
+                *sum = sum.saturating_add((*amount).min(most));
+            }
+        }
+    }
+    sums
+}
+
+/// The oldest of [`AGES`] at which new accounts are still the smaller part of their tier.
+fn young_age(observed: &Observed, tier: &Tier) -> Option<u64> {
+    let all = busy(&by_day(observed, tier, 0, u64::MAX, |_, _| true)) as f64;
+    let fits = |days: &&u64| {
+        let age_ms = **days * DAY_MS;
+        let young = busy(&by_day(observed, tier, 0, u64::MAX, |account, day| account.is_young(day, age_ms)));
+        young as f64 <= MOST_YOUNG * all
+    };
+    let age = AGES.iter().rev().find(fits).or(AGES.first()).copied()?;
+    (young_accounts(tier, age).count() >= LEAST_YOUNG).then_some(age)
+}
+
+/// Accounts that were new when first seen.
+fn young_accounts(tier: &Tier, age_days: u64) -> impl Iterator<Item = &Account> {
+    tier.accounts.iter().filter(move |account| {
+        let first = account.usage.days.first().map_or(0, |(day, _)| *day);
+        account.is_young(first, age_days * DAY_MS)
+    })
+}
+
+/// The share at which a new account starts, and limits that leave it enough at that share.
+fn start(sizes: &mut Sizes, tier: &Tier, age_days: u64) {
+    let young = || young_accounts(tier, age_days).map(|account| &account.usage);
+    let accounts = young().count();
+    let of = |value: &dyn Fn(&Usage) -> u64, share: f64| {
+        quantile(&sorted(young(), value), share) as f64 * FIRST_WEEK.1
+    };
+    let scale = sizes.scale;
+    let week_or_day = |usage: &Usage, measure, weeks| {
+        if weeks { usage.week(measure) } else { usage.day(measure) }
+    };
+    let [requests, ..] = sizes.account;
+    let weeks = requests.week.is_some();
+    let whole = requests.week.unwrap_or(requests.day) as f64;
+    let first = of(&|usage| week_or_day(usage, 0, weeks), FIRST_WEEK.0) * if weeks { 1.0 } else { scale };
+    let start = (first / whole * 100.0).ceil().clamp(5.0, 100.0) / 100.0;
+    for (measure, limits) in sizes.account.iter_mut().enumerate() {
+        let at_start = |amount: f64| readable(amount / start);
+        limits.week =
+            limits.week.map(|week| week.max(at_start(of(&|usage| usage.week(measure), FIRST_WEEK.0))));
+        limits.day = limits.day.max(at_start(of(&|usage| usage.day(measure), FIRST_WEEK.0) * scale));
+        limits.day = limits.week.map_or(limits.day, |week| limits.day.min(week));
+        limits.burst = limits.burst.max(at_start(of(&|usage| usage.minute(measure), 0.99))).min(limits.day);
+        limits.rate =
+            limits.rate.max(at_start(of(&|usage| usage.ten_minutes(measure), 0.99) / 10.0)).min(limits.burst);
+    }
+    sizes.young = Some(Young {
+        age_days,
+        accounts,
+        start,
+        use_requests: readable(whole * start),
+        pool: Default::default(),
+        offered: Default::default(),
+    });
+}
+
+fn organization(sizes: &mut Sizes, tier: &Tier, weeks: bool) {
+    let observed = if sizes.shared_organizations > 0 {
+        let (day_of, week_of) = if tier.organizations.len() < FEW {
+            ((1.0, FEW_MARGIN), (1.0, FEW_MARGIN))
+        } else {
+            (ORGANIZATION, ORGANIZATION)
+        };
+        level(|| tier.organizations.iter(), day_of, week_of, sizes.scale, weeks)
+    } else {
+        Level::default()
+    };
+    // Room for two accounts, whatever was seen: else the account's own limits would say nothing.
+    let two = |amount: u64, seen: u64| readable((amount * 2).max(seen) as f64);
+    sizes.organization = std::array::from_fn(|measure| {
+        let account = sizes.account.get(measure).copied().unwrap_or_default();
+        let seen = observed.get(measure).copied().unwrap_or_default();
+        Limits {
+            rate: two(account.rate, seen.rate),
+            burst: two(account.burst, seen.burst),
+            day: two(account.day, seen.day),
+            week: account.week.map(|week| two(week, seen.week.unwrap_or(0))),
+            month: None,
+        }
+    });
+}
+
+fn totals(sizes: &mut Sizes, observed: &Observed, tier: &Tier, weeks: bool) {
+    let hours = |measure: usize| -> Vec<(u64, u64)> {
+        tier.hours.iter().map(|(hour, sums)| (*hour, sums.get(measure).copied().unwrap_or(0))).collect()
+    };
+    for measure in 0..MEASURES {
+        let Some(account) = sizes.account.get(measure).copied() else { continue };
+        // Of each account no more than it will be allowed: one that is far above the others is not need.
+        let days = by_day(observed, tier, measure, account.day, |_, _| true);
+        let (high, peak) = (busy(&days), days.iter().copied().max().unwrap_or(0));
+        let over = |margin: f64, amount: u64| amount as f64 * margin * sizes.scale;
+        let day = readable(over(TOTAL, high).max(over(TOTAL_OVER_PEAK, peak))).max(account.day);
+        let week = weeks.then(|| {
+            let most = days.chunks(7).map(steady_sum).max().unwrap_or(0);
+            readable((most as f64 * TOTAL).max(peak as f64 * TOTAL_OVER_PEAK)).max(day)
+        });
+        let month = (observed.span_days() >= MONTH_DAYS).then(|| {
+            let most = days.chunks(30).map(steady_sum).max().unwrap_or(0);
+            readable(most as f64 * TOTAL).max(week.unwrap_or(day))
+        });
+        // Twice the pace that would use the day's quota: a flood lasts half a day at most, honest mornings fit.
+        let rate = readable(day as f64 / 1440.0 * 2.0).max(account.rate);
+        let minute = tier.usage.minute(measure) as f64;
+        let burst = needed_burst(&hours(measure), rate as f64 * 60.0).max(2.0 * minute) * 1.5;
+        let burst = readable(burst).max(account.burst).max(rate).min(day);
+        if let (Some(limits), Some(seen)) = (sizes.total.get_mut(measure), sizes.days.get_mut(measure)) {
+            *limits = Limits { rate, burst, day, week, month };
+            *seen = (high, peak);
+        }
+    }
+}
+
+fn pool(sizes: &mut Sizes, observed: &Observed, tier: &Tier, age_days: u64) {
+    let Some(young) = sizes.young.as_mut() else { return };
+    let age_ms = age_days * DAY_MS;
+    for measure in 0..MEASURES {
+        let most = sizes.account.get(measure).map_or(0, |limits| limits.day);
+        let total = sizes.total.get(measure).map_or(0, |limits| limits.day);
+        let new = by_day(observed, tier, measure, most, |account, day| account.is_young(day, age_ms));
+        let settled = by_day(observed, tier, measure, most, |account, day| !account.is_young(day, age_ms));
+        let (high, peak) = (busy(&new), new.iter().copied().max().unwrap_or(0));
+        let rest = total as f64 - busy(&settled) as f64 * sizes.scale * SETTLED;
+        let least = peak as f64 * sizes.scale * TOTAL_OVER_PEAK;
+        if let (Some(pool), Some(offered)) = (young.pool.get_mut(measure), young.offered.get_mut(measure)) {
+            *pool = readable(rest.max(least)).min(total);
+            *offered = (high, peak);
+        }
+    }
+}
+
+/// What counts as light, and how much of a crowded total or pool is kept for it.
+fn light(sizes: &mut Sizes, tier: &Tier) {
+    let of = |share: f64, value: &dyn Fn(&Usage) -> u64| {
+        quantile(&sorted(tier.accounts.iter().map(|account| &account.usage), value), share)
+    };
+    let [requests, ..] = sizes.account;
+    let below = of(LIGHT, &|usage| usage.day(0)) as f64 * sizes.scale / requests.day.max(1) as f64;
+    sizes.light_below = (below * 100.0).ceil().clamp(5.0, 100.0) / 100.0;
+    // No more is kept than a peak like the one that was seen left over.
+    let left = |peak: u64, limit: u64| 1.0 - peak as f64 * sizes.scale * 1.05 / limit.max(1) as f64;
+    let [(_, peak), ..] = sizes.days;
+    let [total, ..] = sizes.total;
+    let mut share = left(peak, total.day).min(0.25);
+    if let Some(Young { pool: [pool, ..], offered: [(_, peak), ..], .. }) = sizes.young {
+        share = share.min(left(peak, pool));
+    }
+    sizes.light_share = (share * 100.0).floor().max(0.0) / 100.0;
+    let (accounts, use_share) = COHORT;
+    sizes.cohort = std::array::from_fn(|measure| {
+        readable(of(use_share, &|usage| usage.day(measure)) as f64 * accounts * sizes.scale)
+    });
+    sizes.floor = of(0.25, &|usage| usage.week(0)).max(1);
+}
