@@ -64,8 +64,12 @@ pub type RuleName = Name<15>;
 pub enum Level {
     /// Whoever holds the credential.
     Account,
+    /// The accounts that evidence ties to this one.
+    Cohort,
     /// The organization that the account belongs to.
     Organization,
+    /// All new accounts of the tier.
+    Pool,
     /// The total of everyone in the tier.
     Tier,
 }
@@ -74,7 +78,9 @@ impl fmt::Display for Level {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.pad(match self {
             Level::Account => "account",
+            Level::Cohort => "cohort",
             Level::Organization => "organization",
+            Level::Pool => "pool",
             Level::Tier => "tier",
         })
     }
@@ -161,21 +167,29 @@ impl Receipt {
 
 /// A refused request: nothing was charged anywhere.
 ///
-/// It names the refusal that passes last among all the buckets on the request's path. 120 bytes, no heap; the
+/// It names the refusal that passes last among all the buckets on the request's path. 160 bytes, no heap; the
 /// wait is a 128-bit division, done when it is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Denial {
     pub(crate) tier: Name,
     pub(crate) meter: Name,
     pub(crate) rule: RuleName,
-    /// The wait, taken apart so that this fits 120 bytes.
+    /// The wait, taken apart so that this fits 160 bytes.
     need: u64,
     multiplier: u64,
     left: u64,
     at: u64,
+    /// When the factor ends, in nanoseconds of limiter time.
+    pub(crate) factor_until: u64,
+    /// The tier that would lift it; empty where the policy names none.
+    pub(crate) step_up: Name,
+    /// Sixteenths.
+    pub(crate) factor: u16,
     wait: WaitKind,
     level: Level,
     overflow: bool,
+    pub(crate) withheld: bool,
+    pub(crate) tightened: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,7 +222,23 @@ impl Denial {
             Wait::Supply { need, multiplier, bits } => (WaitKind::Supply(bits as u8), need, multiplier),
             Wait::Never => (WaitKind::Never, 0, 0),
         };
-        Denial { tier, meter, rule, need, multiplier, left: refusal.left, at, wait, level, overflow }
+        Denial {
+            tier,
+            meter,
+            rule,
+            need,
+            multiplier,
+            left: refusal.left,
+            at,
+            factor_until: 0,
+            step_up: Name::default(),
+            factor: 16,
+            wait,
+            level,
+            overflow,
+            withheld: false,
+            tightened: false,
+        }
     }
 
     /// For an identity whose tier is none of the policy's: it came from another limiter.
@@ -264,6 +294,32 @@ impl Denial {
         self.overflow
     }
 
+    /// Whether the bucket had that much, and kept it: the last of what many share for those who have taken little, or of an
+    /// account's own limits for when it is no longer new.
+    pub fn withheld(&self) -> bool {
+        self.withheld
+    }
+
+    /// Whether the request would have been admitted there but for a [factor](Denial::factor_sixteenths).
+    pub fn tightened(&self) -> bool {
+        self.tightened
+    }
+
+    /// What multiplied the cost at the rule that refused, in sixteenths: 16 is as the policy has it.
+    pub fn factor_sixteenths(&self) -> u16 {
+        self.factor
+    }
+
+    /// How long the factor lasts if nothing is seen any more; `None` where there is none.
+    pub fn factor_for(&self) -> Option<Duration> {
+        (self.factor_until > self.at).then(|| Duration::from_nanos(self.factor_until - self.at))
+    }
+
+    /// The better verified tier that would lift this, if the policy names one.
+    pub fn step_up(&self) -> Option<Name> {
+        Some(self.step_up).filter(|name| !name.as_str().is_empty())
+    }
+
     /// When it is worth coming back.
     pub fn retry(&self) -> Retry {
         let wait = self.wait();
@@ -312,7 +368,7 @@ impl Serialize for Denial {
             Retry::After(wait) => u64::try_from(wait.as_nanos()).ok(),
             Retry::OnRelease | Retry::Never => None,
         };
-        let mut fields = serializer.serialize_struct("Denial", 8)?;
+        let mut fields = serializer.serialize_struct("Denial", 12)?;
         fields.serialize_field("level", &self.level)?;
         fields.serialize_field("tier", &self.tier)?;
         fields.serialize_field("meter", &self.meter)?;
@@ -321,6 +377,10 @@ impl Serialize for Denial {
         fields.serialize_field("retry_after_ns", &nanos)?;
         fields.serialize_field("never", &(retry == Retry::Never))?;
         fields.serialize_field("overflow", &self.overflow)?;
+        fields.serialize_field("withheld", &self.withheld)?;
+        fields.serialize_field("tightened", &self.tightened)?;
+        fields.serialize_field("factor_sixteenths", &self.factor)?;
+        fields.serialize_field("step_up", &self.step_up())?;
         fields.end()
     }
 }

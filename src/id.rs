@@ -189,6 +189,13 @@ impl Identity {
         self
     }
 
+    /// Nanoseconds since the account was made, at `unix`; as old as can be where that is not known.
+    #[inline]
+    pub(crate) fn age(&self, unix: i64) -> u64 {
+        let since = self.since.unwrap_or(i64::MIN);
+        u64::try_from(unix.saturating_sub(since)).unwrap_or(0)
+    }
+
     /// The tier that selects the caller's limits.
     pub fn tier(&self) -> Tier {
         self.tier

@@ -120,6 +120,8 @@ impl Leases {
         let least = if guard.may_be_leased() { 8 } else { 2 };
         let parts = PARTS * self.stripes as u64;
         let has_room = |rule: &Rule, (left, of): (u64, u64)| {
+            // What is kept for the light is not for sharing.
+            let left = left.saturating_sub(reserved(rule));
             let requests = lease::in_units(&rule.limit, cost.amount(rule.meter)).saturating_mul(REQUESTS);
             u128::from(left) * least >= u128::from(of) && u128::from(left / parts) >= requests
         };
@@ -134,7 +136,7 @@ impl Leases {
             return true;
         }
         self.exchange(total, &mut stripe, &mut guard, moment, |rule, words| {
-            lease::bite(rule, words, parts, moment)
+            lease::bite(&rule.limit, words, reserved(rule), parts, moment)
         });
         if collided {
             guard.set_hot(moment.now.saturating_add(HOT));
@@ -169,7 +171,7 @@ impl Leases {
         stripe: &mut Guard<'_>,
         guard: &mut Guard<'_>,
         moment: &Moment<'_>,
-        next: impl Fn(&Limit, (u64, u64)) -> Option<(u64, Lease)>,
+        next: impl Fn(&Rule, (u64, u64)) -> Option<(u64, Lease)>,
     ) {
         let mut rate = 0;
         for (index, rule) in rules.rules.iter().enumerate() {
@@ -178,7 +180,7 @@ impl Leases {
             let Some(word) = guard.word(index) else { return };
             let old = lease_of(|place| stripe.word(place).unwrap_or(0), index);
             let word = lease::give_back(&rule.limit, (word, refunded), old, moment);
-            let (word, new) = next(&rule.limit, (word, refunded)).unwrap_or((word, Lease::default()));
+            let (word, new) = next(rule, (word, refunded)).unwrap_or((word, Lease::default()));
             guard.set_word(index, word);
             if cfg!(tollgate_mutant = "recall_keeps_the_lease") && new == Lease::default() {
                 continue;
@@ -205,6 +207,11 @@ pub(crate) fn serve<'a>(
     let refunded = refunds.of_bucket(&charge.limit, usize::from(charge.rate));
     let low = lease::serve(&charge.limit, lease, refunded, amount, moment)?;
     Some((stripe.word(LEASE * index)?, low))
+}
+
+/// What a rule keeps for the light, in the units of its bucket's word.
+fn reserved(rule: &Rule) -> u64 {
+    u64::try_from(lease::in_units(&rule.limit, rule.reserved)).unwrap_or(u64::MAX)
 }
 
 fn lease_of(word: impl Fn(usize) -> u64, rule: usize) -> Lease {

@@ -42,7 +42,8 @@ pub use meter::{Cost, MAX_METERS, Meter};
 pub use path::Settlement;
 pub use policy::{
     Amount, ByteSize, DescribedLevel, DescribedMeter, DescribedRule, DescribedTier, Description, MostIn,
-    Plan, Policy, PolicyCapacity, PolicyError, PolicyLevel, PolicyMeter, PolicyRule, PolicyRules, PolicyTier,
-    PolicyTotal, Problem, QuantityError, TierBound, TokenRate, WindowLimit,
+    Plan, Policy, PolicyCapacity, PolicyError, PolicyEvidence, PolicyFloor, PolicyLevel, PolicyMeter,
+    PolicyRamp, PolicyReserve, PolicyRule, PolicyRules, PolicySignal, PolicyTier, PolicyTotal, Problem,
+    QuantityError, Share, Span, TierBound, TokenRate, WindowLimit,
 };
 pub use time::{Clock, ManualClock, Nanos, SystemClock};

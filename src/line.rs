@@ -11,7 +11,7 @@
 //! | 0 | control: guard, version, generation |
 //! | 1, 2 | the subject's key |
 //! | 3 | meta: kind of key, tier, epoch, open permits |
-//! | 4 | factor and its expiry; of a tier's total, until when it is hot |
+//! | 4 | factor, cohort and their expiry; of a tier's total, until when it is hot |
 //! | 5.. | one word for each rule |
 //!
 //! The cold part has a word for each rate: what its bucket ever gave back.
@@ -42,12 +42,11 @@ pub(crate) mod loom_tests;
 mod meta;
 
 pub(crate) use head::{CacheLine, Head, Held, Version, Word};
-pub(crate) use meta::Meta;
+pub(crate) use meta::{MAX_COHORTS, Meta, Standing};
 
 use std::ops::{Deref, DerefMut};
 
 use crate::{
-    bucket::Factor,
     id::Key,
     policy::plan::{CACHE_LINE, HEADER, Limit, MAX_RULES},
     sync::{AtomicU64, Ordering, fence, spin_loop, yield_now},
@@ -111,14 +110,9 @@ impl Snapshot {
         self.key == key.words && self.meta.kind() == key.kind
     }
 
-    pub(crate) fn factor(&self, now: u64) -> Factor {
-        meta::factor_at(self.factor, now)
-    }
-
-    /// The factor in force and the instant at which it ends.
-    pub(crate) fn tightened_until(&self, now: u64) -> Option<(Factor, u64)> {
-        let factor = self.factor(now);
-        (factor != Factor::ONE).then_some((factor, meta::expiry(self.factor)))
+    /// What evidence has done to the subject, at `now`.
+    pub(crate) fn standing(&self, now: u64) -> Standing {
+        Standing::at(self.factor, now)
     }
 }
 
@@ -242,19 +236,19 @@ impl<'a> Guard<'a> {
         }
     }
 
-    /// Multiplies the subject's costs by `factor` until `expiry`.
-    #[cfg_attr(
-        not(all(test, feature = "toml")),
-        expect(dead_code, reason = "tightening sets it; until then tests alone")
-    )]
-    pub(crate) fn set_factor(&mut self, factor: Factor, expiry: u64) {
-        self.set(FACTOR, meta::factor_word(factor, expiry));
+    /// Lets evidence do this to the subject from now on.
+    pub(crate) fn set_standing(&mut self, standing: Standing) {
+        self.set(FACTOR, if standing == Standing::GOOD { 0 } else { standing.word() });
         #[cfg(tollgate_mutant = "tightening_unseen")]
         self.set_unwritten();
     }
 
-    /// The same subject under the rules of another tier.
-    pub(crate) fn change_tier(&mut self, tier: u8, words: &[u64], refunds: Refunds<'_>) {
+    /// The same subject under the rules of another tier, where it is in no cohort yet.
+    pub(crate) fn change_tier(&mut self, now: u64, tier: u8, words: &[u64], refunds: Refunds<'_>) {
+        let standing = self.standing(now);
+        if standing.cohort != 0 {
+            self.set_standing(Standing { cohort: 0, ..standing });
+        }
         self.rewrite(self.meta().converted(tier), words, refunds);
     }
 

@@ -55,15 +55,16 @@ pub(crate) fn room(limit: &Limit, word: u64, moment: &Moment<'_>) -> Option<(u64
     }
 }
 
-/// Charges one in `parts` of what is left; answers the bucket's word and the lease. `None` where that is nothing, or
+/// Charges one in `parts` of what is left besides `reserved`; answers the bucket's word and the lease. `None` where that is nothing, or
 /// the bucket is in a later window than the request.
 pub(crate) fn bite(
     limit: &Limit,
     (word, refunded): (u64, u64),
+    reserved: u64,
     parts: u64,
     moment: &Moment<'_>,
 ) -> Option<(u64, Lease)> {
-    let share = |left: u64| Some(left / parts.max(1)).filter(|bite| *bite > 0);
+    let share = |left: u64| Some(left.saturating_sub(reserved) / parts.max(1)).filter(|bite| *bite > 0);
     match limit {
         Limit::Rate(rate) => {
             let bite = share(room(limit, word, moment)?.0)?;

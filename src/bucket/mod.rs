@@ -31,7 +31,7 @@ pub(crate) struct Moment<'a> {
 
 impl Moment<'_> {
     #[inline]
-    fn unix(&self) -> i64 {
+    pub(crate) fn unix(&self) -> i64 {
         // Limiter time is at most 2^60.
         self.unix_at_origin.saturating_add(self.now as i64)
     }
@@ -86,6 +86,11 @@ impl Factor {
         if self == Factor::ONE { ticks } else { self.times_wide(u128::from(ticks)).min(1 << 62) as u64 }
     }
 
+    /// `amount` times the factor, rounded up.
+    pub(crate) fn of(self, amount: u64) -> u64 {
+        u64::try_from(self.times_wide(u128::from(amount))).unwrap_or(u64::MAX)
+    }
+
     #[inline]
     fn times_wide(self, ticks: u128) -> u128 {
         (ticks * u128::from(self.0)).div_ceil(u128::from(Factor::ONE.0))
@@ -108,8 +113,10 @@ pub(crate) struct Seen<'a> {
     pub(crate) rule: &'a Rule,
     pub(crate) word: u64,
     pub(crate) factor: Factor,
-    /// The factor, if one is in force, and the instant at which it ends.
-    pub(crate) tightened_until: Option<(Factor, u64)>,
+    /// The instant at which the factor ends.
+    pub(crate) until: u64,
+    /// Tokens that this caller cannot have: kept for the light, or for when it is older.
+    pub(crate) withheld: u64,
 }
 
 /// A bucket's answer to a charge.
@@ -169,18 +176,49 @@ fn step_counted(limit: &Limit, word: u64, amount: u64, mode: Mode, moment: Momen
     admitted.map_or(Step::Refuse, Step::Admit)
 }
 
+/// Whether what is left of a rate or a quota besides `withheld` tokens admits `amount`; the other kinds withhold nothing.
+///
+/// Asked of a bucket that admits it. A cost beyond the rest of a burst is let through by a full bucket, as it is beyond a
+/// burst.
+pub(crate) fn keeps(
+    limit: &Limit,
+    word: u64,
+    amount: u64,
+    factor: Factor,
+    withheld: u64,
+    moment: &Moment<'_>,
+) -> bool {
+    match limit {
+        Limit::Rate(rate) => rate::keeps(rate, word, amount, factor, withheld, moment.now),
+        Limit::Quota(quota) => {
+            let used = used(limit, word, moment);
+            used.saturating_add(amount) <= quota.limit.saturating_sub(withheld)
+        }
+        Limit::Budget { .. } | Limit::InFlight { .. } => true,
+    }
+}
+
 #[inline]
 fn within(used: u64, amount: u64, limit: u64) -> Option<u64> {
     used.checked_add(amount).filter(|sum| *sum <= limit)
 }
 
-/// Why [`step`] refused.
-pub(crate) fn refusal(limit: &Limit, word: u64, amount: u64, factor: Factor, moment: Moment<'_>) -> Refusal {
+/// Why [`step`] refused, or [`keeps`] did for `withheld` tokens.
+pub(crate) fn refusal(
+    limit: &Limit,
+    word: u64,
+    amount: u64,
+    factor: Factor,
+    withheld: u64,
+    moment: Moment<'_>,
+) -> Refusal {
     match limit {
-        Limit::Rate(rate) => rate::refusal(rate, word, amount, factor, moment.now),
+        Limit::Rate(rate) => rate::refusal(rate, word, amount, factor, withheld, moment.now),
         Limit::Quota(quota) => match moment.window(quota.calendar) {
             Some((calendar, window)) => {
-                quota::refusal(quota, calendar, word, amount, window, |unix| moment.limiter_time(unix))
+                quota::refusal(quota, calendar, word, (amount, withheld), window, |unix| {
+                    moment.limiter_time(unix)
+                })
             }
             None => Refusal { wait: Wait::Never, left: 0 },
         },
@@ -198,6 +236,8 @@ pub(crate) fn is_idle(limit: &Limit, word: u64, moment: &Moment<'_>) -> bool {
     match limit {
         Limit::Rate(rate) => word <= rate::supply(rate, moment.now),
         Limit::Quota(_) => used(limit, word, moment) == 0,
+        // What only counts decides nothing.
+        Limit::Budget { limit: UNLIMITED } => true,
         Limit::Budget { .. } | Limit::InFlight { .. } => word == 0,
     }
 }
@@ -233,8 +273,10 @@ pub(crate) fn full_at(limit: &Limit, word: u64, moment: &Moment<'_>) -> Wait {
         Limit::Quota(quota) => match moment.window(quota.calendar) {
             // A request for all of it would be admitted then.
             Some((calendar, window)) => {
-                quota::refusal(quota, calendar, word, quota.limit, window, |unix| moment.limiter_time(unix))
-                    .wait
+                quota::refusal(quota, calendar, word, (quota.limit, 0), window, |unix| {
+                    moment.limiter_time(unix)
+                })
+                .wait
             }
             None => Wait::Never,
         },

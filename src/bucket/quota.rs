@@ -54,22 +54,23 @@ pub(crate) fn charge(quota: &Quota, word: u64, amount: u64, window: Window) -> S
     }
 }
 
-/// Why [`charge`] refused; `at` turns unix time into limiter time.
+/// Why [`charge`] refused, or would have with `withheld` tokens less; `at` turns unix time into limiter time.
 pub(crate) fn refusal(
     quota: &Quota,
     calendar: &Calendar,
     word: u64,
-    amount: u64,
+    (amount, withheld): (u64, u64),
     window: Window,
     at: impl Fn(i64) -> u64,
 ) -> Refusal {
     let used = used_in(quota, word, u64::from(window.number));
-    let left = quota.limit.saturating_sub(used);
+    let left = quota.limit.saturating_sub(used).saturating_sub(withheld);
     if amount > quota.limit {
         return Refusal { wait: Wait::Never, left };
     }
     // Each window absorbs one limit of what was overrun.
-    let over = u128::from(used) + u128::from(amount) - u128::from(quota.limit);
+    let over = (u128::from(used) + u128::from(amount) + u128::from(withheld))
+        .saturating_sub(u128::from(quota.limit));
     let windows = over.div_ceil(u128::from(quota.limit.max(1)));
     let mut end = window.end;
     for _ in 1..windows.min(MOST_WINDOWS) {

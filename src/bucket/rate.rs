@@ -42,14 +42,34 @@ pub(crate) fn charge(rate: &Rate, word: u64, amount: u64, factor: Factor, now: u
         .then(|| word.max(supply + rate.slack) + price)
 }
 
-/// Why [`charge`] refused.
-pub(crate) fn refusal(rate: &Rate, word: u64, amount: u64, factor: Factor, now: u64) -> Refusal {
-    let left = left(rate, word, factor, now);
+/// The ticks of a full bucket besides `withheld` tokens.
+fn rest(rate: &Rate, withheld: u64) -> u64 {
+    // At most the burst's, which fits.
+    rate.burst_ticks - (withheld.min(rate.burst) << rate.shift)
+}
+
+/// Whether `amount` fits into what is left besides `withheld` tokens; it is at most the burst.
+pub(crate) fn keeps(rate: &Rate, word: u64, amount: u64, factor: Factor, withheld: u64, now: u64) -> bool {
+    let rest = rest(rate, withheld);
+    word.saturating_sub(supply(rate, now)) <= rest - price(rate, amount, factor).min(rest)
+}
+
+/// Why [`charge`] refused, or [`keeps`] did.
+pub(crate) fn refusal(
+    rate: &Rate,
+    word: u64,
+    amount: u64,
+    factor: Factor,
+    withheld: u64,
+    now: u64,
+) -> Refusal {
+    let left = left(rate, word, factor, now).saturating_sub(withheld);
     if amount > rate.burst {
         return Refusal { wait: Wait::Never, left };
     }
-    let tested = price(rate, amount, factor).min(rate.burst_ticks);
-    let need = word.saturating_sub(rate.burst_ticks - tested);
+    let rest = rest(rate, withheld);
+    let tested = price(rate, amount, factor).min(rest);
+    let need = word.saturating_sub(rest - tested);
     Refusal { wait: Wait::Supply { need, multiplier: rate.multiplier, bits: SUPPLY_BITS }, left }
 }
 

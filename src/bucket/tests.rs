@@ -70,7 +70,7 @@ proptest! {
         let factor = Factor::from_sixteenths(factor);
         let word = rate::supply(&rate, now) + owed % rate.burst_ticks + 1;
         if rate::charge(&rate, word, amount, factor, now).is_none() {
-            let refusal = rate::refusal(&rate, word, amount, factor, now);
+            let refusal = rate::refusal(&rate, word, amount, factor, 0, now);
             let at = refusal.wait.instant().unwrap();
             prop_assert!(at > now);
             if at <= LATEST {
@@ -266,7 +266,7 @@ fn extremes() {
     assert_eq!(rate::charge(&fastest, 0, u64::MAX, Factor::ONE, LATEST), None);
     let slowest = Rate::new(1, YEAR, 1, 1, 1).unwrap();
     let word = rate::charge(&slowest, 0, 1, Factor::ONE, 0).unwrap();
-    let refusal = rate::refusal(&slowest, word, 1, Factor::ONE, 0);
+    let refusal = rate::refusal(&slowest, word, 1, Factor::ONE, 0, 0);
     let wait = refusal.wait.instant().unwrap();
     assert!((YEAR..YEAR + 2).contains(&wait), "{wait}");
     let Wait::Supply { bits, .. } = refusal.wait else { panic!("a matter of supply") };

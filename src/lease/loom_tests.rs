@@ -42,7 +42,7 @@ impl World {
     /// Serves one from the lease, as look and commit do; whether it was there.
     fn serve(&self) -> bool {
         let stripe = self.leases.stripe(0).unwrap();
-        let charge = &self.plan.tiers[0].charges(Meter::from_index(0).unwrap(), false)[0];
+        let charge = &self.plan.tiers[0].plain_charges(Meter::from_index(0).unwrap(), false)[0];
         loop {
             if let Some(version) = stripe.head().version() {
                 let served = serve(&stripe, charge, Refunds::new(&[]), 1, &MOMENT);

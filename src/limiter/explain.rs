@@ -4,10 +4,11 @@ use serde::Serialize;
 
 use super::Shared;
 use crate::{
-    bucket,
+    bucket::{self, Factor, Mode},
     decision::{Level, Name, RuleName, Wait},
     id::Identity,
-    path::Path,
+    meter::{Cost, Meter},
+    path::{Ask, Path},
     policy::plan::Limit,
 };
 
@@ -47,6 +48,9 @@ pub struct RuleState {
     pub factor_sixteenths: u16,
     /// Nanoseconds until that ends; `None` where there is no tightening.
     pub factor_for: Option<u64>,
+    /// What the caller cannot have of the limit now: kept for those who have taken little, or of a new account's own limits
+    /// for later.
+    pub withheld: u64,
 }
 
 pub(super) fn explain(shared: &Shared, identity: &Identity) -> Explanation {
@@ -59,11 +63,15 @@ pub(super) fn explain(shared: &Shared, identity: &Identity) -> Explanation {
             return Explanation { at, rules };
         };
         path.recall(&shared.lines, &moment);
+        // What depends on the request is told for one that spends 1 of every meter.
+        let meters = (0..shared.plan.meters.len()).filter_map(Meter::from_index);
+        let cost = &meters.fold(Cost::FREE, |cost, meter| cost.and(meter, 1));
+        let ask = Ask { cost, mode: Mode::Spend, moment };
         let tier = shared.plan.tiers.get(usize::from(identity.tier().as_u8()));
         let seen = path.inspect(
             &shared.lines,
-            &moment,
-            |bucket::Seen { level, rule, word, factor, tightened_until, .. }| {
+            &ask,
+            |bucket::Seen { level, rule, word, factor, until, withheld }| {
                 let (Some(tier), Some(meter)) = (tier, shared.plan.meters.get(rule.meter.index())) else {
                     return;
                 };
@@ -83,13 +91,15 @@ pub(super) fn explain(shared: &Shared, identity: &Identity) -> Explanation {
                     kind,
                     limit,
                     used: bucket::used(&rule.limit, word, &moment),
-                    left: bucket::left(&rule.limit, word, factor, &moment),
+                    left: bucket::left(&rule.limit, word, factor, &moment)
+                        .map(|left| left.saturating_sub(withheld)),
                     full_in: match bucket::full_at(&rule.limit, word, &moment) {
                         Wait::OnRelease | Wait::Never => None,
                         timed => timed.instant().map(|instant| instant.saturating_sub(at)),
                     },
                     factor_sixteenths: factor.sixteenths(),
-                    factor_for: tightened_until.map(|(_, until)| until.saturating_sub(at)),
+                    factor_for: (factor != Factor::ONE).then(|| until.saturating_sub(at)),
+                    withheld,
                 });
             },
         );

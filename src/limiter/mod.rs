@@ -353,6 +353,12 @@ impl Shared {
                         }
                         break;
                     }
+                    Look::AdmittedGuarded => {
+                        if lane.commit_again(&self.plan, ask, note) {
+                            return Ok(Receipt { at: now.as_u64(), overflow: false });
+                        }
+                        break;
+                    }
                     Look::Refused(refused) => {
                         return Err(refused.denial(&self.plan, identity.tier.as_u8(), moment, false));
                     }

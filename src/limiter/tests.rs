@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use super::*;
-use crate::{bucket::Factor, decision::Level, time::ManualClock};
+use crate::{bucket::Factor, decision::Level, line::Standing, time::ManualClock};
 
 thread_local! {
     /// What this thread does between look and commit, once.
@@ -126,7 +126,11 @@ fn replaced_between_look_and_commit() {
 fn tighten(limiter: &Limiter, identity: &Identity, sixteenths: u16, expiry: u64) {
     let lines = &limiter.shared.lines;
     let (slot, _) = lines.accounts.find(&identity.account).unwrap();
-    lines.accounts.line(slot).unwrap().lock().set_factor(Factor::from_sixteenths(sixteenths), expiry);
+    lines.accounts.line(slot).unwrap().lock().set_standing(Standing {
+        factor: Factor::from_sixteenths(sixteenths),
+        cohort: 0,
+        until: expiry,
+    });
 }
 
 /// A factor of 4 makes 10 a second 2.5; it ends by itself; it is never the parent's; quotas are never tightened; a
@@ -235,7 +239,7 @@ fn parked_accounts_come_back_with_their_use() {
 #[test]
 fn sizes() {
     assert!(size_of::<Permit<'static>>() <= 512, "{}", size_of::<Permit<'static>>());
-    assert!(size_of::<Denial>() <= 120, "{}", size_of::<Denial>());
+    assert!(size_of::<Denial>() <= 160, "{}", size_of::<Denial>());
     assert!(size_of::<Receipt>() <= 16);
 }
 

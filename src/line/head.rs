@@ -2,10 +2,9 @@
 
 use super::{
     Backoff,
-    meta::{FACTOR, KEY, META, Meta, factor_at, factor_word, is_before_expiry},
+    meta::{FACTOR, KEY, META, Meta, Standing, is_before_expiry},
 };
 use crate::{
-    bucket::Factor,
     id::{Key, Places},
     policy::plan::{CACHE_LINE, HEADER},
     sync::{AtomicU64, Ordering, fence},
@@ -146,16 +145,15 @@ impl<'a> Head<'a> {
         Meta(self.load(META))
     }
 
-    /// Not 0 where the subject may be tightened.
+    /// Not 0 where evidence may have done something to the subject.
     #[inline]
     pub(crate) fn factor_word(&self) -> u64 {
         self.load(FACTOR)
     }
 
-    /// The factor in force at `now`.
-    #[inline]
-    pub(crate) fn factor(&self, now: u64) -> Factor {
-        factor_at(self.factor_word(), now)
+    /// What evidence has done to the subject, at `now`.
+    pub(crate) fn standing(&self, now: u64) -> Standing {
+        Standing::at(self.factor_word(), now)
     }
 
     /// Of a tier's total: whether leases are taken from it at `now`.
@@ -239,19 +237,15 @@ impl Held<'_> {
         self.head.seems(key)
     }
 
+    /// What evidence has done to the subject, at `now`.
     #[inline]
-    pub(crate) fn factor(&self, now: u64) -> Factor {
-        self.head.factor(now)
-    }
-
-    /// Whether a factor is in force at `now`.
-    pub(crate) fn is_tightened(&self, now: u64) -> bool {
-        self.factor(now) != Factor::ONE
+    pub(crate) fn standing(&self, now: u64) -> Standing {
+        self.head.standing(now)
     }
 
     /// Of a tier's total: leases may be taken from it until `until`.
     pub(crate) fn set_hot(&mut self, until: u64) {
-        self.set(FACTOR, factor_word(Factor::ONE, until));
+        self.set(FACTOR, Standing { until, ..Standing::GOOD }.word());
     }
 
     /// Of a tier's total: no stripe holds a lease on it.

@@ -10,7 +10,7 @@ use crate::{
     decision::Name,
     id::{Fingerprints, Id, Key},
     meter::Meter,
-    policy::plan::{Capacity, LevelPlan, Limit, Plan, Rule, TierPlan},
+    policy::plan::{Capacity, GuardPlan, LevelPlan, Limit, Plan, Rule, TierPlan},
     sync::{AtomicU64, Ordering},
 };
 
@@ -27,7 +27,7 @@ pub(crate) fn explore(model: impl Fn() + Sync + Send + 'static) {
 pub(crate) fn plan_of(levels: [LevelPlan; 3]) -> Plan {
     Plan {
         meters: Vec::new(),
-        tiers: vec![TierPlan::new(Name::new("tier").unwrap(), levels)],
+        tiers: vec![TierPlan::new(Name::new("tier").unwrap(), levels, GuardPlan::default())],
         calendars: Vec::new(),
         zone: "UTC".to_owned(),
         capacity: Capacity { accounts: 1, organizations: 0, parked_accounts: 0, parked_organizations: 0 },
@@ -35,6 +35,7 @@ pub(crate) fn plan_of(levels: [LevelPlan; 3]) -> Plan {
         anonymous: None,
         replicas: 1,
         largest_factor: 16,
+        evidence: None,
         warnings: Vec::new(),
     }
 }
@@ -42,7 +43,7 @@ pub(crate) fn plan_of(levels: [LevelPlan; 3]) -> Plan {
 /// The rules of a level that has one limit.
 pub(crate) fn level_of(limit: Limit) -> LevelPlan {
     let meter = Meter::from_index(0).unwrap();
-    LevelPlan { rules: Box::new([Rule { name: Name::new("rule").unwrap(), meter, limit }]) }
+    LevelPlan { rules: Box::new([Rule { name: Name::new("rule").unwrap(), meter, limit, reserved: 0 }]) }
 }
 
 /// A line of its own, for as many rules as fit a cache line.
@@ -71,7 +72,7 @@ fn key(id: u64) -> Key {
 
 fn budget(limit: u64) -> Rule {
     let meter = Meter::from_index(0).unwrap();
-    Rule { name: Name::new("budget").unwrap(), meter, limit: Limit::Budget { limit } }
+    Rule { name: Name::new("budget").unwrap(), meter, limit: Limit::Budget { limit }, reserved: 0 }
 }
 
 const MOMENT: Moment<'static> = Moment { now: 0, unix_at_origin: 0, calendars: &[] };

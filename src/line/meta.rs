@@ -17,10 +17,16 @@ const EPOCH_MASK: u64 = 0x7f_ffff;
 /// Meta, bits 32-63: open permits. While there is one, the slot keeps its subject.
 const PERMITS_SHIFT: u32 = 32;
 
-/// Factor word, bits 48-63: sixteenths; 0 for none. Bits 0-47: expiry, in units of 2^12 ns (4 µs), rounded up.
-const FACTOR_SHIFT: u32 = 48;
-const EXPIRY_SHIFT: u32 = 12;
-const EXPIRY_MASK: u64 = (1 << FACTOR_SHIFT) - 1;
+/// Factor word, bits 52-63: sixteenths; 0 for none.
+const FACTOR_SHIFT: u32 = 52;
+/// Factor word, bits 40-51: the cohort that the subject is charged to as well; 0 for none.
+const COHORT_SHIFT: u32 = 40;
+const COHORT_MASK: u64 = 0xfff;
+/// How many cohorts the word can tell apart.
+pub(crate) const MAX_COHORTS: u16 = COHORT_MASK as u16;
+/// Factor word, bits 0-39: when both end, in units of 2^20 ns (1 ms), rounded up. Limiter time ends at 2^60 ns.
+const EXPIRY_SHIFT: u32 = 20;
+const EXPIRY_MASK: u64 = (1 << COHORT_SHIFT) - 1;
 
 /// The kind of the key, the tier of the words, their epoch, and the open permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,13 +77,38 @@ impl Meta {
     }
 }
 
-/// The factor in a factor word at `now`: one where none is set or it has expired.
-#[inline]
-pub(super) fn factor_at(word: u64, now: u64) -> Factor {
-    if is_before_expiry(word, now) {
-        Factor::from_sixteenths((word >> FACTOR_SHIFT) as u16)
-    } else {
-        Factor::ONE
+/// What evidence has done to a subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) factor: Factor,
+    /// The cohort that it is charged to as well; 0 for none.
+    pub(crate) cohort: u16,
+    /// When both end.
+    pub(crate) until: u64,
+}
+
+impl Standing {
+    /// Of a subject that nothing was done to.
+    pub(crate) const GOOD: Standing = Standing { factor: Factor::ONE, cohort: 0, until: 0 };
+
+    /// What a factor word says at `now`: nothing where none is set or it has expired.
+    pub(super) fn at(word: u64, now: u64) -> Standing {
+        if !is_before_expiry(word, now) {
+            return Standing::GOOD;
+        }
+        Standing {
+            factor: Factor::from_sixteenths((word >> FACTOR_SHIFT) as u16),
+            cohort: (word >> COHORT_SHIFT & COHORT_MASK) as u16,
+            until: (word & EXPIRY_MASK) << EXPIRY_SHIFT,
+        }
+    }
+
+    pub(super) fn word(self) -> u64 {
+        let expiry = self.until.div_ceil(1 << EXPIRY_SHIFT).min(EXPIRY_MASK);
+        // A factor is at most 64, 1024 sixteenths.
+        u64::from(self.factor.sixteenths()) << FACTOR_SHIFT
+            | (u64::from(self.cohort) & COHORT_MASK) << COHORT_SHIFT
+            | expiry
     }
 }
 
@@ -85,15 +116,4 @@ pub(super) fn factor_at(word: u64, now: u64) -> Factor {
 #[inline]
 pub(super) fn is_before_expiry(word: u64, now: u64) -> bool {
     now >> EXPIRY_SHIFT < word & EXPIRY_MASK
-}
-
-/// The factor word of `factor` until `expiry`.
-pub(super) fn factor_word(factor: Factor, expiry: u64) -> u64 {
-    let expiry = expiry.div_ceil(1 << EXPIRY_SHIFT).min(EXPIRY_MASK);
-    u64::from(factor.sixteenths()) << FACTOR_SHIFT | expiry
-}
-
-/// The instant at which the factor of a word ends.
-pub(super) fn expiry(word: u64) -> u64 {
-    (word & EXPIRY_MASK) << EXPIRY_SHIFT
 }

@@ -1,6 +1,6 @@
 //! The way of those who have no line yet, and of the rules of another tier to those who come with one.
 
-use super::{Ask, Home, Lane, Lines, Note, Stop, Stopped};
+use super::{Ask, Home, Lane, Lines, Note, Stop, Stopped, Terms};
 use crate::{
     bucket::{self, Mode, Moment},
     decision::Level,
@@ -61,12 +61,25 @@ impl<'a> Path<'a> {
         lines.recall(&self.rules.total, self.identity.tier.as_u8(), moment)
     }
 
-    pub(super) fn in_organization(&self) -> bool {
-        self.organization.is_some()
+    pub(super) fn account(&self) -> Turn<'a> {
+        self.account
     }
 
-    pub(super) fn turns(&self) -> impl Iterator<Item = Turn<'a>> {
-        [Some(self.account), self.organization, Some(Turn::There(self.total))].into_iter().flatten()
+    /// Those of the present levels after the account.
+    pub(super) fn rest(&self, lines: &'a Lines, terms: &Terms) -> impl Iterator<Item = Turn<'a>> {
+        let shared = |level, home| {
+            let stop = lines.line(home).map(|line| Turn::There(Stop { level, home, line, key: None }));
+            stop.filter(|_| terms.present.has(level))
+        };
+        let tier = self.identity.tier.as_u8();
+        [
+            shared(Level::Cohort, lines.cohort_home(terms.standing.cohort, tier)),
+            self.organization,
+            shared(Level::Pool, Home::shared(Level::Pool, tier)),
+            Some(Turn::There(self.total)),
+        ]
+        .into_iter()
+        .flatten()
     }
 
     /// Gives a line to each subject that has none.
@@ -168,7 +181,7 @@ impl<'a> Newcomer<'a> {
         let subjects = lines.subjects(self.level)?;
         match subjects.insert(plan, self.key, self.tier, &words, moment) {
             Some(slot) => self.at(lines, Home::of(self.level, slot), Some(self.key)),
-            None => self.at(lines, Home::overflow(self.level, self.tier), None),
+            None => self.at(lines, Home::shared(self.level, self.tier), None),
         }
     }
 
@@ -184,7 +197,7 @@ impl<'a> Newcomer<'a> {
         let subjects = lines.subjects(self.level);
         let parked = subjects.and_then(|subjects| subjects.parked_words(plan, self.key, self.tier, moment));
         let mut words = parked.unwrap_or_default();
-        let Some(overflow) = lines.line(Home::overflow(self.level, self.tier)) else { return words };
+        let Some(overflow) = lines.line(Home::shared(self.level, self.tier)) else { return words };
         let overflow = overflow.snapshot();
         for ((word, rule), used) in words.iter_mut().zip(&rules.rules).zip(overflow.words) {
             match rule.limit {

@@ -1,41 +1,55 @@
 //! Asking what does not go straight, one consistent copy of a line after the other.
 
 use super::{
-    Ask, LEVELS, Lines, Path, Refused, Stopped,
+    Ask, Lines, Path, Refused, Stopped,
     enter::{Turn, converted},
+    terms::{Account, Terms},
 };
 use crate::{
-    bucket::{self, Factor, Moment, Seen, Step},
-    policy::plan::MAX_RULES,
+    bucket::{Moment, Seen, Step},
+    decision::Level,
+    line::Standing,
+    policy::plan::{LEVELS, MAX_RULES},
 };
 
 /// One level of a path as it was found.
 #[derive(Clone, Copy)]
 struct State {
     words: [u64; MAX_RULES],
-    factor: Factor,
-    /// The factor, if one is in force, and the instant at which it ends.
-    tightened_until: Option<(Factor, u64)>,
+    standing: Standing,
+}
+
+/// The levels of a path, and the terms of its caller.
+struct States {
+    levels: [State; LEVELS.len()],
+    terms: Terms,
+}
+
+impl States {
+    fn word(&self, level: usize, rule: usize) -> u64 {
+        self.levels[level].words[rule % MAX_RULES]
+    }
 }
 
 impl<'a> Path<'a> {
     /// Whether every bucket admits, by words that belong together line by line.
-    pub(crate) fn judge(&self, lines: &Lines, ask: &Ask<'_>) -> Result<(), Stopped> {
-        let states = self.states(lines, &ask.moment)?;
+    pub(crate) fn judge(&self, lines: &'a Lines, ask: &Ask<'_>) -> Result<(), Stopped> {
+        let states = self.states(lines, ask)?;
+        let terms = &states.terms;
+        let word = |rule| states.word(0, rule);
+        let account = Account { standing: terms.standing, word: &word };
         let mut behind = None;
         let mut refused: Option<Refused<'_>> = None;
         for meter in ask.cost.spent() {
-            let amount = ask.cost.amount(meter);
-            for charge in self.rules.charges(meter, self.in_organization()) {
-                let State { words, factor, .. } = states[charge.level as usize];
-                let word = words[usize::from(charge.index) % MAX_RULES];
-                match bucket::step(&charge.limit, word, amount, factor, ask.mode, &ask.moment) {
-                    Step::Admit(_) => {}
-                    Step::Behind => {
+            for charge in self.rules.charges(meter, terms.present) {
+                let word = states.word(charge.level as usize, usize::from(charge.index));
+                match terms.step(self.rules, (meter, charge), word, &account, ask) {
+                    (Step::Admit(_), _) => {}
+                    (Step::Behind, _) => {
                         behind = behind.max(Some(ask.moment.caught_up_with(&charge.limit, word).now));
                     }
-                    Step::Refuse => {
-                        let new = Refused { charge, word, amount, factor };
+                    (Step::Refuse, withheld) => {
+                        let new = Refused::on(terms, charge, word, ask.cost.amount(meter), withheld);
                         Refused::keep_later(&mut refused, new, ask.moment);
                     }
                 }
@@ -51,49 +65,69 @@ impl<'a> Path<'a> {
         }
     }
 
-    /// Every bucket of the path as it is now.
+    /// Every bucket of the path as it is now, for a request like `ask`.
     pub(crate) fn inspect(
         &self,
-        lines: &Lines,
-        moment: &Moment<'_>,
+        lines: &'a Lines,
+        ask: &Ask<'_>,
         mut visit: impl FnMut(Seen<'a>),
     ) -> Result<(), Stopped> {
-        let states = self.states(lines, moment)?;
-        for turn in self.turns() {
-            let level = turn.level();
-            let State { words, factor, tightened_until } = states[level as usize];
-            for (rule, word) in self.rules.level(level).rules.iter().zip(words) {
-                visit(Seen { level, rule, word, tightened_until, factor });
+        let states = self.states(lines, ask)?;
+        let terms = &states.terms;
+        let word = |rule| states.word(0, rule);
+        let account = Account { standing: terms.standing, word: &word };
+        for level in terms.present.levels() {
+            let (factor, until) = terms.factor(level);
+            for (index, rule) in self.rules.level(level).rules.iter().enumerate() {
+                let charge = self.rules.all_charges(rule.meter).iter();
+                let mut charge =
+                    charge.filter(|charge| (charge.level, usize::from(charge.index)) == (level, index));
+                let withheld = charge
+                    .next()
+                    .map_or(0, |charge| terms.withheld(self.rules, (rule.meter, charge), &account, ask));
+                let word = states.word(level as usize, index);
+                visit(Seen { level, rule, word, factor, until, withheld });
             }
         }
         Ok(())
     }
 
-    fn states(&self, lines: &Lines, moment: &Moment<'_>) -> Result<[State; LEVELS], Stopped> {
-        let fresh = State { words: [0; MAX_RULES], factor: Factor::ONE, tightened_until: None };
-        let mut states = [fresh; LEVELS];
-        for turn in self.turns() {
-            let level = turn.level();
-            let rules = self.rules.level(level);
-            states[level as usize] = match turn {
-                Turn::Absent(newcomer) => {
-                    State { words: newcomer.start(lines, self.plan, rules, moment), ..fresh }
-                }
-                Turn::There(stop) => {
-                    let seen = stop.line.snapshot();
-                    if stop.key.is_some_and(|key| !seen.holds(key)) {
-                        return Err(Stopped::Changed);
-                    }
-                    let words = if seen.meta.tier() == self.identity.tier.as_u8() {
-                        seen.words
-                    } else {
-                        converted(self.plan, level, rules, seen.meta, &seen.words, moment)
-                    };
-                    let tightened_until = seen.tightened_until(moment.now);
-                    State { words, factor: seen.factor(moment.now), tightened_until }
-                }
-            };
+    fn states(&self, lines: &'a Lines, ask: &Ask<'_>) -> Result<States, Stopped> {
+        let moment = &ask.moment;
+        let account = self.state(lines, self.account(), moment)?;
+        let word = |rule: usize| account.words[rule % MAX_RULES];
+        let terms =
+            Terms::new(self.rules, self.identity, &Account { standing: account.standing, word: &word }, ask);
+        let mut states = States { levels: [account; LEVELS.len()], terms };
+        for turn in self.rest(lines, &terms) {
+            let state = self.state(lines, turn, moment)?;
+            if turn.level() == Level::Organization {
+                states.terms.organization = state.standing;
+            }
+            states.levels[turn.level() as usize] = state;
         }
         Ok(states)
+    }
+
+    fn state(&self, lines: &Lines, turn: Turn<'a>, moment: &Moment<'_>) -> Result<State, Stopped> {
+        let rules = self.rules.level(turn.level());
+        match turn {
+            Turn::Absent(newcomer) => {
+                let words = newcomer.start(lines, self.plan, rules, moment);
+                Ok(State { words, standing: Standing::GOOD })
+            }
+            Turn::There(stop) => {
+                let seen = stop.line.snapshot();
+                if stop.key.is_some_and(|key| !seen.holds(key)) {
+                    return Err(Stopped::Changed);
+                }
+                let standing = seen.standing(moment.now);
+                if seen.meta.tier() == self.identity.tier.as_u8() {
+                    return Ok(State { words: seen.words, standing });
+                }
+                let words = converted(self.plan, turn.level(), rules, seen.meta, &seen.words, moment);
+                Ok(State { words, standing: Standing { cohort: 0, ..standing } })
+            }
+        }
     }
 }

@@ -12,25 +12,39 @@
 
 use arrayvec::ArrayVec;
 
-use super::{Ask, Hints, Home, LEVELS, Lines, Note, Refused, enter::converted};
+use super::{
+    Ask, Hints, Home, Lines, Note, Refused,
+    enter::converted,
+    terms::{Account, Terms, is_new},
+};
 use crate::{
     bucket::{self, Factor, Mode, Step, rate},
     decision::Level,
     id::Identity,
     lease,
     line::{Head, Held, Version, Word},
-    policy::plan::{Charge, Limit, MAX_PATH_RULES, Plan, TierPlan},
+    policy::plan::{Charge, LEVELS, Limit, MAX_PATH_RULES, Plan, Present, TierPlan},
 };
 
-/// The lines of one request, by level.
+/// Levels of a plain caller's path.
+pub(super) const PLAIN: usize = 3;
+
+/// The lines of one request that it has whoever makes it: of its account, its organization and its tier.
 #[derive(Clone, Copy)]
 pub(crate) struct Lane<'a> {
     pub(super) rules: &'a TierPlan,
     pub(super) identity: &'a Identity,
     pub(super) lines: &'a Lines,
     /// Anything in the organization's place for a caller without one.
-    pub(super) heads: [Head<'a>; LEVELS],
-    pub(super) homes: [Home; LEVELS],
+    pub(super) heads: [Head<'a>; PLAIN],
+    pub(super) homes: [Home; PLAIN],
+}
+
+/// The place of a plain level among the lines of a lane.
+#[inline]
+fn place_of(level: Level) -> usize {
+    // Between two of them lies a level of guarded callers.
+    level as usize / 2
 }
 
 /// The words of the buckets that are charged, and what goes there, in the order of the plan's charges.
@@ -40,7 +54,7 @@ pub(crate) type Charged<'a> = ArrayVec<(Word<'a>, u64), MAX_PATH_RULES>;
 #[derive(Clone, Copy)]
 pub(crate) struct Seen<'a> {
     /// The versions of the lines, by level.
-    versions: [Version; LEVELS],
+    versions: [Version; PLAIN],
     /// The tier's own line, or the stripe that stands in for it.
     total: Head<'a>,
 }
@@ -48,6 +62,8 @@ pub(crate) struct Seen<'a> {
 /// What a look came to.
 pub(crate) enum Look<'a> {
     Admitted(Seen<'a>),
+    /// On terms that are worked out again under the guards: [`Lane::commit_again`].
+    AdmittedGuarded,
     Refused(Refused<'a>),
     /// A line is being written to, or was meanwhile: look again.
     Busy,
@@ -117,32 +133,86 @@ impl<'a> Lane<'a> {
         let seen = Seen { versions: [account_version, organization_version, total_version], total: *total };
         if strange != 0 {
             Look::Unclear
+        } else if factors != 0 || is_new(self.rules, self.identity, ask) {
+            self.look_guarded(ask, seen)
         } else if total.may_be_leased() {
             self.ask_leased(ask, seen, charged)
-        } else if factors == 0 {
-            self.ask(ask, seen, charged, |_| Factor::ONE, |_, _| None)
         } else {
-            self.ask_tightened(ask, seen, charged)
+            self.ask(ask, seen, charged, |_, _| None)
         }
     }
 
+    /// The same for callers on terms of their own, and where what is left of a bucket is kept for some.
     #[cold]
     #[inline(never)]
-    fn ask_tightened(self, ask: &Ask<'_>, seen: Seen<'a>, charged: &mut Charged<'a>) -> Look<'a> {
-        let factor = |level| self.heads[level as usize].factor(ask.moment.now);
-        self.ask(ask, seen, charged, factor, |_, _| None)
+    fn look_guarded(self, ask: &Ask<'_>, seen: Seen<'a>) -> Look<'a> {
+        let word = |rule| self.word(Level::Account, rule);
+        let standing = self.heads[0].standing(ask.moment.now);
+        let account = Account { standing, word: &word };
+        let mut terms = Terms::new(self.rules, self.identity, &account, ask);
+        if self.in_organization() {
+            terms.organization = self.heads[1].standing(ask.moment.now);
+        }
+        // The lines that only guarded callers have, as they were before anything was read of them.
+        let others: ArrayVec<(Head<'a>, Option<Version>), 2> = [Level::Cohort, Level::Pool]
+            .into_iter()
+            .filter(|level| terms.present.has(*level))
+            .filter_map(|level| Some(self.lines.line(self.home(level, terms.standing.cohort))?.head()))
+            .map(|head| (head, head.version()))
+            .collect();
+        let mut refused: Option<Refused<'a>> = None;
+        for meter in ask.cost.spent() {
+            for charge in self.rules.charges(meter, terms.present) {
+                let place = self.lines.line(self.home(charge.level, terms.standing.cohort));
+                let Some(place) = place.and_then(|line| line.word(usize::from(charge.index))) else {
+                    return Look::Unclear;
+                };
+                let word = place.load();
+                match terms.step(self.rules, (meter, charge), word, &account, ask) {
+                    (Step::Admit(_), _) => {}
+                    (Step::Behind, _) => return Look::Unclear,
+                    (Step::Refuse, withheld) => {
+                        let new = Refused::on(&terms, charge, word, ask.cost.amount(meter), withheld);
+                        Refused::keep_later(&mut refused, new, ask.moment);
+                    }
+                }
+            }
+        }
+        let is_still =
+            |(head, version): &(Head<'a>, Option<Version>)| version.is_some_and(|v| head.is_still(v));
+        let Some(refused) = refused else { return Look::AdmittedGuarded };
+        if seen.total.may_be_leased() && refused.charge.level == Level::Tier {
+            // Not before the leases have been given back.
+            return Look::Unclear;
+        }
+        if self.is_still(seen) && others.iter().all(is_still) { Look::Refused(refused) } else { Look::Busy }
+    }
+
+    /// Where the line of a level is.
+    fn home(&self, level: Level, cohort: u16) -> Home {
+        let tier = self.identity.tier.as_u8();
+        match level {
+            Level::Account | Level::Organization | Level::Tier => self.homes[place_of(level)],
+            Level::Cohort => self.lines.cohort_home(cohort, tier),
+            Level::Pool => Home::shared(level, tier),
+        }
+    }
+
+    /// The word of a rule, 0 where there is none.
+    fn word(&self, level: Level, rule: usize) -> u64 {
+        let line = self.lines.line(self.homes[place_of(level)]);
+        line.and_then(|line| line.word(rule)).map_or(0, |word| word.load())
     }
 
     /// The same where threads have met on the tier's total: a check then asks the thread's leases in its place.
     #[inline(never)]
     fn ask_leased(self, ask: &Ask<'_>, mut seen: Seen<'a>, charged: &mut Charged<'a>) -> Look<'a> {
-        let factor = |level| self.heads[level as usize].factor(ask.moment.now);
         if !seen.total.is_hot(ask.moment.now) {
             // The leases are given back on the other way.
             return Look::Unclear;
         }
         if ask.mode == Mode::Hold {
-            return match self.ask(ask, seen, charged, factor, |_, _| None) {
+            return match self.ask(ask, seen, charged, |_, _| None) {
                 // Not before the leases have been given back.
                 Look::Refused(refused) if refused.charge.level == Level::Tier => Look::Unclear,
                 look => look,
@@ -150,10 +220,10 @@ impl<'a> Lane<'a> {
         }
         let Some(stripe) = self.lines.leases.stripe(self.identity.tier.as_u8()) else { return Look::Unclear };
         let Some(version) = stripe.head().version() else { return Look::Busy };
-        seen.versions[Level::Tier as usize] = version;
+        seen.versions[place_of(Level::Tier)] = version;
         seen.total = stripe.head();
-        let refunds = self.lines.refunds(self.homes[Level::Tier as usize]);
-        self.ask(ask, seen, charged, factor, |charge, amount| {
+        let refunds = self.lines.refunds(self.homes[place_of(Level::Tier)]);
+        self.ask(ask, seen, charged, |charge, amount| {
             (charge.level == Level::Tier).then(|| lease::serve(&stripe, charge, refunds, amount, &ask.moment))
         })
     }
@@ -166,20 +236,19 @@ impl<'a> Lane<'a> {
         ask: &Ask<'_>,
         seen: Seen<'a>,
         charged: &mut Charged<'a>,
-        factor: impl Fn(Level) -> Factor,
         leased: impl Fn(&Charge, u64) -> Option<Option<(Word<'a>, u64)>>,
     ) -> Look<'a> {
         let mut refused: Option<Refused<'a>> = None;
         for meter in ask.cost.spent() {
             let amount = ask.cost.amount(meter);
-            for charge in self.rules.charges(meter, self.in_organization()) {
+            for charge in self.rules.plain_charges(meter, self.in_organization()) {
                 if let Some(served) = leased(charge, amount) {
                     let Some(served) = served else { return Look::Unclear };
                     let _ = charged.try_push(served);
                     continue;
                 }
                 let Some(place) = self.place(charge) else { return Look::Unclear };
-                let (word, factor) = (place.load(), factor(charge.level));
+                let (word, factor) = (place.load(), Factor::ONE);
                 let admitted = match &charge.limit {
                     // As `step` has it, but in place: six instructions fewer for each.
                     Limit::Rate(rate) => rate::charge(rate, word, amount, factor, ask.moment.now),
@@ -189,12 +258,17 @@ impl<'a> Lane<'a> {
                         Step::Behind => return Look::Unclear,
                     },
                 };
-                if let Some(word) = admitted {
-                    // A path has no more rules than there is room for.
-                    let _ = charged.try_push((place, word));
-                } else {
-                    Refused::keep_later(&mut refused, Refused { charge, word, amount, factor }, ask.moment);
+                let Some(admitted) = admitted else {
+                    Refused::keep_later(&mut refused, Refused::plainly(charge, word, amount), ask.moment);
+                    continue;
+                };
+                if charge.reserved != 0
+                    && !bucket::keeps(&charge.limit, word, amount, factor, charge.reserved, &ask.moment)
+                {
+                    return self.look_guarded(ask, seen);
                 }
+                // A path has no more rules than there is room for.
+                let _ = charged.try_push((place, admitted));
             }
         }
         match refused {
@@ -208,7 +282,7 @@ impl<'a> Lane<'a> {
     /// The word of a bucket; in the line's first cache line, mostly.
     #[inline(always)]
     fn place(&self, charge: &Charge) -> Option<Word<'a>> {
-        let (level, rule) = (charge.level as usize, usize::from(charge.index));
+        let (level, rule) = (place_of(charge.level), usize::from(charge.index));
         match self.heads[level].word(rule) {
             None => self.lines.line(self.homes[level])?.word(rule),
             place => place,
@@ -250,38 +324,50 @@ impl<'a> Lane<'a> {
                 true
             };
         };
-        self.store(ask, charged, note, (account, organization, total));
+        let present = Present::plain(self.in_organization());
+        let guards = [
+            Some((self.homes[0], account)),
+            organization.map(|guard| (self.homes[1], guard)),
+            Some((self.homes[2], total)),
+        ];
+        self.store(ask, charged, note, present, guards);
         true
     }
 
+    /// Stores what was charged, and lets go of the `guards`, of the lines of all levels that are there.
     #[inline(always)]
-    fn store(
+    fn store<const LEVELS: usize>(
         &self,
         ask: &Ask<'_>,
         charged: &[(Word<'a>, u64)],
         note: &mut impl Note,
-        (mut account, mut organization, mut total): (Held<'a>, Option<Held<'a>>, Held<'a>),
+        present: Present,
+        guards: [Option<(Home, Held<'a>)>; LEVELS],
     ) {
         for (place, word) in charged {
             place.store(*word);
         }
-        note.charges(|note| {
+        note.charges(present, |note| {
             let mut charged = charged.iter();
             for meter in ask.cost.spent() {
-                let charges = self.rules.charges(meter, self.in_organization()).iter();
-                for (charge, (_, word)) in charges.zip(&mut charged) {
-                    note(charge, *word, self.lines.refunds(self.homes[charge.level as usize]));
+                for (charge, (_, word)) in self.rules.charges(meter, present).zip(&mut charged) {
+                    note(charge, *word, self.lines.refunds(self.home_of(charge.level, &guards)));
                 }
             }
         });
-        account.set_written();
-        note.line(self.homes[0], &mut account, ask);
-        if let Some(guard) = &mut organization {
+        for (home, mut guard) in guards.into_iter().flatten() {
             guard.set_written();
-            note.line(self.homes[1], guard, ask);
+            note.line(home, &mut guard, ask);
         }
-        total.set_written();
-        note.line(self.homes[2], &mut total, ask);
+    }
+
+    fn home_of<const LEVELS: usize>(
+        &self,
+        level: Level,
+        guards: &[Option<(Home, Held<'a>)>; LEVELS],
+    ) -> Home {
+        let of = guards.iter().flatten().map(|(home, _)| *home).find(|home| home.level() == level);
+        of.unwrap_or(self.homes[place_of(level)])
     }
 
     /// Makes the total hot on which the thread has met another.
@@ -293,37 +379,48 @@ impl<'a> Lane<'a> {
         }
     }
 
-    /// The same where somebody has written since the look, or nobody has looked: takes every guard, waiting for it, and
-    /// steps the buckets as they are then.
+    /// The same where somebody has written since the look, or nobody has looked, or the caller is guarded: takes every
+    /// guard, waiting for it, and steps the buckets as they are then.
     #[cold]
     #[inline(never)]
-    pub(super) fn commit_again(self, plan: &Plan, ask: &Ask<'_>, note: &mut impl Note) -> bool {
-        let mut charged = Charged::new();
+    pub(crate) fn commit_again(self, plan: &Plan, ask: &Ask<'_>, note: &mut impl Note) -> bool {
         let take = |level| self.take(level, plan, ask);
-        let Some((account, factor)) = take(Level::Account) else { return false };
-        let mut factors = [factor, Factor::ONE, Factor::ONE];
-        let organization = if self.in_organization() {
-            let Some((guard, factor)) = take(Level::Organization) else { return false };
-            factors[1] = factor;
-            Some(guard)
-        } else {
-            None
-        };
-        let Some((total, _)) = take(Level::Tier) else { return false };
+        let Some(account) = take(Level::Account) else { return false };
+        let word = |rule| self.word(Level::Account, rule);
+        let standing = &Account { standing: account.standing(ask.moment.now), word: &word };
+        let mut terms = Terms::new(self.rules, self.identity, standing, ask);
+        let mut guards: [Option<(Home, Held<'a>)>; LEVELS.len()] = Default::default();
+        let mut guards_of_rest = guards.iter_mut();
+        if let Some(place) = guards_of_rest.next() {
+            *place = Some((self.homes[0], account));
+        }
+        for (level, place) in terms.present.levels().skip(1).zip(guards_of_rest) {
+            let home = self.home(level, terms.standing.cohort);
+            let guard = match level {
+                Level::Cohort | Level::Pool => self.lines.line(home).map(|line| line.lock().into_held()),
+                Level::Account | Level::Organization | Level::Tier => take(level),
+            };
+            let Some(guard) = guard else { return false };
+            if level == Level::Organization {
+                terms.organization = guard.standing(ask.moment.now);
+            }
+            *place = Some((home, guard));
+        }
+        let mut charged = Charged::new();
         for meter in ask.cost.spent() {
-            let amount = ask.cost.amount(meter);
-            for charge in self.rules.charges(meter, self.in_organization()) {
-                let level = charge.level as usize;
-                let Some(place) = self.place(charge) else { return false };
-                let word = place.load();
-                match bucket::step(&charge.limit, word, amount, factors[level], ask.mode, &ask.moment) {
+            for charge in self.rules.charges(meter, terms.present) {
+                let line = self.lines.line(self.home(charge.level, terms.standing.cohort));
+                let Some(place) = line.and_then(|line| line.word(usize::from(charge.index))) else {
+                    return false;
+                };
+                match terms.step(self.rules, (meter, charge), place.load(), standing, ask).0 {
                     // A path has no more rules than there is room for.
                     Step::Admit(word) => {
                         let _ = charged.try_push((place, word));
                     }
                     #[cfg(tollgate_mutant = "commit_trusts_the_look")]
                     _ => {
-                        let _ = charged.try_push((place, word + amount));
+                        let _ = charged.try_push((place, place.load() + ask.cost.amount(meter)));
                     }
                     // Whoever is behind, or refused, finds out when it looks again.
                     #[cfg(not(tollgate_mutant = "commit_trusts_the_look"))]
@@ -331,18 +428,18 @@ impl<'a> Lane<'a> {
                 }
             }
         }
-        self.store(ask, &charged, note, (account, organization, total));
+        self.store(ask, &charged, note, terms.present, guards);
         true
     }
 
-    /// The guard of a line and the factor in force, once it is under the caller's rules; `None` if it is another's.
-    fn take(&self, level: Level, plan: &Plan, ask: &Ask<'_>) -> Option<(Held<'a>, Factor)> {
-        let home = self.homes[level as usize];
+    /// The guard of a plain level's line, once it is under the caller's rules; `None` if it is another's.
+    fn take(&self, level: Level, plan: &Plan, ask: &Ask<'_>) -> Option<Held<'a>> {
+        let home = self.homes[place_of(level)];
         let mut guard = self.lines.line(home)?.lock();
         let key = match home {
             Home::Account(_) => Some(&self.identity.account),
             Home::Organization(_) => self.identity.organization.as_ref(),
-            Home::Tier(_) => None,
+            Home::Tier(_) | Home::Cohort(_) => None,
         };
         if key.is_some_and(|key| !guard.holds(key)) {
             return None;
@@ -351,9 +448,8 @@ impl<'a> Lane<'a> {
         if guard.meta().tier() != tier {
             let rules = self.rules.level(level);
             let words = converted(plan, level, rules, guard.meta(), &guard.snapshot().words, &ask.moment);
-            guard.change_tier(tier, &words, self.lines.refunds(home));
+            guard.change_tier(ask.moment.now, tier, &words, self.lines.refunds(home));
         }
-        let factor = guard.factor(ask.moment.now);
-        Some((guard.into_held(), factor))
+        Some(guard.into_held())
     }
 }

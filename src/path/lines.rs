@@ -1,13 +1,13 @@
 //! All lines of a limiter, and where each is.
 
-use super::{Ask, LEVELS};
+use super::Ask;
 use crate::{
     bucket::Moment,
     decision::Level,
     id::Places,
     lease::{Leases, Total},
-    line::{Head, Line, Meta, Refunds},
-    policy::plan::{LevelPlan, Plan},
+    line::{Head, Line, MAX_COHORTS, Meta, Refunds},
+    policy::plan::{LEVELS, LevelPlan, Plan},
     table::{Arena, OutOfMemory, Subjects},
 };
 
@@ -16,8 +16,10 @@ use crate::{
 pub(crate) struct Lines {
     pub(crate) accounts: Subjects,
     pub(crate) organizations: Subjects,
-    /// Three for each tier: its total, and the overflow lines of its accounts and of its organizations.
+    /// For each tier its total, the overflow lines of its accounts and of its organizations, and its pool.
     tiers: Arena,
+    /// For each cohort a line for each tier; none where nothing is observed.
+    cohorts: Arena,
     pub(crate) leases: Leases,
 }
 
@@ -28,29 +30,51 @@ pub(crate) enum Home {
     Organization(u32),
     /// A line of the tiers' arena.
     Tier(u32),
+    /// A line of the cohorts' arena.
+    Cohort(u32),
 }
+
+/// Lines of a tier in the tiers' arena.
+const TIER_LINES: u32 = 4;
 
 /// The slot of the first line of a tier, its total.
 #[inline]
 fn first_slot(tier: u8) -> u32 {
-    u32::from(tier) * LEVELS as u32
+    u32::from(tier) * TIER_LINES
 }
+
+/// The level under whose rules each line of a tier is: its total, two overflow lines, its pool.
+const TIER_LEVELS: [Level; TIER_LINES as usize] =
+    [Level::Tier, Level::Account, Level::Organization, Level::Pool];
 
 impl Home {
     pub(crate) fn total(tier: u8) -> Home {
         Home::Tier(first_slot(tier))
     }
 
-    /// The line that stands in for accounts or organizations of `tier` that have none.
-    pub(super) fn overflow(level: Level, tier: u8) -> Home {
-        Home::Tier(first_slot(tier) + if level == Level::Account { 1 } else { 2 })
+    /// The line of `tier` that is under the rules of `level`, besides those of the subjects that have their own: for
+    /// accounts and organizations, what stands in for those without a line.
+    pub(super) fn shared(level: Level, tier: u8) -> Home {
+        let line = TIER_LEVELS.iter().position(|of| *of == level).unwrap_or(0);
+        Home::Tier(first_slot(tier) + line as u32)
     }
 
     pub(super) fn of(level: Level, slot: u32) -> Home {
         match level {
             Level::Account => Home::Account(slot),
             Level::Organization => Home::Organization(slot),
-            Level::Tier => Home::Tier(slot),
+            Level::Cohort => Home::Cohort(slot),
+            Level::Pool | Level::Tier => Home::Tier(slot),
+        }
+    }
+
+    /// The level under whose rules the line is.
+    pub(super) fn level(self) -> Level {
+        match self {
+            Home::Account(_) => Level::Account,
+            Home::Organization(_) => Level::Organization,
+            Home::Cohort(_) => Level::Cohort,
+            Home::Tier(slot) => TIER_LEVELS[(slot % TIER_LINES) as usize],
         }
     }
 }
@@ -58,16 +82,24 @@ impl Home {
 impl Lines {
     pub(crate) fn new(plan: &Plan, places: &Places) -> Result<Lines, OutOfMemory> {
         let capacity = &plan.capacity;
-        let most = |count: fn(&LevelPlan) -> usize| {
-            let levels = plan.tiers.iter().flat_map(|tier| [&tier.account, &tier.organization, &tier.total]);
+        let most = |levels: &[Level], count: fn(&LevelPlan) -> usize| {
+            let levels = plan.tiers.iter().flat_map(|tier| levels.iter().map(|level| tier.level(*level)));
             levels.map(count).max().unwrap_or(0)
         };
-        let rules = (most(|level| level.rules.len()), most(LevelPlan::rates));
-        let tiers = Arena::new(plan.tiers.len() * LEVELS, rules)?;
-        for slot in 0..tiers.slots() {
-            let slot = slot as u32;
-            if let Some(line) = tiers.line(slot) {
-                line.lock().set_meta(Meta::unnamed((slot / LEVELS as u32) as u8));
+        let rules =
+            |levels: &[Level]| (most(levels, |level| level.rules.len()), most(levels, LevelPlan::rates));
+        let tiers = Arena::new(plan.tiers.len() * TIER_LINES as usize, rules(&LEVELS))?;
+        let cohorts = if plan.evidence.is_some() { usize::from(MAX_COHORTS) + 1 } else { 0 };
+        let cohorts = Arena::new(cohorts * plan.tiers.len(), rules(&[Level::Cohort]))?;
+        for (arena, tier) in
+            [(&tiers, &|slot| slot / TIER_LINES), (&cohorts, &|slot| slot % plan.tiers.len() as u32)]
+                as [(&Arena, &dyn Fn(u32) -> u32); 2]
+        {
+            for slot in 0..arena.slots() {
+                let slot = slot as u32;
+                if let Some(line) = arena.line(slot) {
+                    line.lock().set_meta(Meta::unnamed(tier(slot) as u8));
+                }
             }
         }
         Ok(Lines {
@@ -84,6 +116,7 @@ impl Lines {
                 places.clone(),
             )?,
             tiers,
+            cohorts,
             leases: Leases::new(plan),
         })
     }
@@ -92,6 +125,7 @@ impl Lines {
         self.accounts.occupancy().bytes
             + self.organizations.occupancy().bytes
             + self.tiers.bytes()
+            + self.cohorts.bytes()
             + self.leases.bytes()
     }
 
@@ -124,6 +158,7 @@ impl Lines {
             Home::Account(slot) => self.accounts.line(slot),
             Home::Organization(slot) => self.organizations.line(slot),
             Home::Tier(slot) => self.tiers.line(slot),
+            Home::Cohort(slot) => self.cohorts.line(slot),
         }
     }
 
@@ -132,14 +167,21 @@ impl Lines {
             Home::Account(slot) => self.accounts.refunds(slot),
             Home::Organization(slot) => self.organizations.refunds(slot),
             Home::Tier(slot) => self.tiers.refunds(slot),
+            Home::Cohort(slot) => self.cohorts.refunds(slot),
         }
+    }
+
+    /// Where the line of a cohort for members of `tier` is.
+    pub(super) fn cohort_home(&self, cohort: u16, tier: u8) -> Home {
+        let tiers = self.tiers.slots() as u32 / TIER_LINES;
+        Home::Cohort(u32::from(cohort) * tiers + u32::from(tier))
     }
 
     pub(super) fn subjects(&self, level: Level) -> Option<&Subjects> {
         match level {
             Level::Account => Some(&self.accounts),
             Level::Organization => Some(&self.organizations),
-            Level::Tier => None,
+            Level::Cohort | Level::Pool | Level::Tier => None,
         }
     }
 }

@@ -6,7 +6,10 @@ use super::{Ask, Charged, Hints, Hold, Home, Lane, Lines, Look, Note, Path, Spen
 use crate::{
     bucket::{Factor, Moment},
     id::{Fingerprints, Id, Identity, Tier},
-    line::loom_tests::{explore, level_of, plan_of},
+    line::{
+        Standing,
+        loom_tests::{explore, level_of, plan_of},
+    },
     meter::{Cost, Meter},
     policy::{
         plan::{LevelPlan, Limit, Plan},
@@ -52,6 +55,11 @@ impl World {
         loop {
             let mut charged = Charged::new();
             match lane.look(&ask, &mut charged) {
+                Look::AdmittedGuarded => {
+                    if lane.commit_again(&self.plan, &ask, note) {
+                        return true;
+                    }
+                }
                 Look::Refused(_) => return false,
                 Look::Admitted(seen) => {
                     if lane.commit(&self.plan, &ask, (seen, &charged), note) {
@@ -152,7 +160,7 @@ fn loom_charge_and_factor() {
         let line = world.lines.line(Home::Account(slot)).unwrap();
         let charged_before = {
             let mut guard = line.lock();
-            guard.set_factor(Factor::from_sixteenths(160), 1 << 40);
+            guard.set_standing(Standing { factor: Factor::from_sixteenths(160), cohort: 0, until: 1 << 40 });
             guard.word(0).unwrap() != 0
         };
         assert!(other.join().unwrap());

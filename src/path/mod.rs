@@ -1,13 +1,15 @@
 //! The lines that one request is charged to, and its way over them: find, look, commit.
 //!
 //! Invariant: a request is charged to every line of its path or to none. *Look* reads the lines and writes nothing;
-//! denials end there. *Commit* takes the guards in path order (account, organization, tier, so that there is no
-//! deadlock), and stores only if every bucket admits: there is nothing to roll back. A line that nobody wrote to since
+//! denials end there. *Commit* takes the guards in path order (account, cohort, organization, pool, tier, so that there is
+//! no deadlock), and stores only if every bucket admits: there is nothing to roll back. A line that nobody wrote to since
 //! the look takes the words that the look worked out; any other is stepped again under its guard. Whoever finds then
 //! that a line has changed hands, or a bucket refuses now, lets go and looks again.
 //!
 //! - [`Lane`] is the way of nearly every request: each subject has a line, under the caller's tier.
 //! - [`Path`] is the way of the others: newcomers, moves to another tier, lost races, questions without a charge.
+//!
+//! - [`terms`] has what is different for new accounts, members of a cohort, those who are tightened, and the light.
 //!
 //! A request looks only at the rules of the meters that it spends.
 
@@ -18,6 +20,7 @@ mod lines;
 #[cfg(all(test, tollgate_loom))]
 mod loom_tests;
 mod settle;
+mod terms;
 
 pub(crate) use enter::Path;
 pub(crate) use lane::{Charged, Lane, Look};
@@ -26,16 +29,14 @@ pub(crate) use settle::Hold;
 pub use settle::Settlement;
 
 use crate::{
-    bucket::{self, Factor, Mode, Moment},
+    bucket::{self, Factor, Mode, Moment, Step},
     decision::{Denial, Level, Refusal},
     id::Key,
     line::{Held, Line, Refunds},
     meter::Cost,
-    policy::plan::{Charge, Plan},
+    policy::plan::{Charge, Plan, Present},
 };
-
-/// Levels on a path at the most.
-pub(crate) const LEVELS: usize = 3;
+use terms::Terms;
 
 /// Slots at which a subject's lines were found before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,9 +77,24 @@ pub(crate) struct Refused<'a> {
     word: u64,
     amount: u64,
     factor: Factor,
+    /// When the factor ends.
+    until: u64,
+    /// Tokens that this caller could not have.
+    withheld: u64,
 }
 
-impl Refused<'_> {
+impl<'a> Refused<'a> {
+    /// Of a plain caller.
+    #[inline]
+    fn plainly(charge: &'a Charge, word: u64, amount: u64) -> Refused<'a> {
+        Refused { charge, word, amount, factor: Factor::ONE, until: 0, withheld: 0 }
+    }
+
+    fn on(terms: &Terms, charge: &'a Charge, word: u64, amount: u64, withheld: u64) -> Refused<'a> {
+        let (factor, until) = terms.factor(charge.level);
+        Refused { charge, word, amount, factor, until, withheld }
+    }
+
     /// Keeps of two refusals the one that passes last; of two that pass together, the earlier on the path.
     #[inline]
     fn keep_later(kept: &mut Option<Self>, new: Self, moment: Moment<'_>) {
@@ -102,7 +118,8 @@ impl Refused<'_> {
 
     #[inline]
     fn refusal(&self, moment: Moment<'_>) -> Refusal {
-        bucket::refusal(&self.charge.limit, self.word, self.amount, self.factor, moment)
+        let Refused { charge, word, amount, factor, withheld, .. } = *self;
+        bucket::refusal(&charge.limit, word, amount, factor, withheld, moment)
     }
 
     /// The denial, for a caller of `tier`; `overflow` where it was on an overflow line.
@@ -113,10 +130,28 @@ impl Refused<'_> {
         let tier = plan.tiers.get(usize::from(tier));
         let rule = tier.and_then(|tier| tier.level(level).rules.get(usize::from(index)));
         let meter = rule.and_then(|rule| plan.meters.get(rule.meter.index()));
+        let step_up = tier.and_then(|tier| tier.guard.step_up).unwrap_or_default();
         let tier = tier.map_or_else(Default::default, |tier| tier.name);
         let meter = meter.map_or_else(Default::default, |meter| meter.name);
         let rule = rule.map_or_else(Default::default, |rule| rule.name);
-        Denial::new(self.refusal(moment), (level, tier, meter, rule), moment.now, overflow)
+        let mut denial = Denial::new(self.refusal(moment), (level, tier, meter, rule), moment.now, overflow);
+        denial.step_up = step_up;
+        denial.withheld = self.withheld > 0;
+        if self.factor != Factor::ONE {
+            self.tell_factor(&mut denial, moment);
+        }
+        denial
+    }
+
+    #[cold]
+    fn tell_factor(&self, denial: &mut Denial, moment: Moment<'_>) {
+        let Refused { charge, word, amount, withheld, .. } = *self;
+        denial.factor = self.factor.sixteenths();
+        denial.factor_until = self.until;
+        // A check holds nothing, and no factor is on what is in flight.
+        let without = bucket::step(&charge.limit, word, amount, Factor::ONE, Mode::Spend, &moment);
+        denial.tightened = matches!(without, Step::Admit(_))
+            && (withheld == 0 || bucket::keeps(&charge.limit, word, amount, Factor::ONE, withheld, &moment));
     }
 }
 
@@ -127,8 +162,9 @@ pub(crate) trait Note {
     /// Notes a line that is about to be charged, under its guard.
     fn line(&mut self, home: Home, guard: &mut Held<'_>, ask: &Ask<'_>);
 
-    /// Notes the buckets just charged, which `each` goes through, under the guards of their lines.
-    fn charges<'a>(&mut self, each: impl FnOnce(&mut dyn FnMut(&Charge, u64, Refunds<'a>)));
+    /// Notes the buckets just charged, on the levels that are there, which `each` goes through under the guards of their
+    /// lines.
+    fn charges<'a>(&mut self, present: Present, each: impl FnOnce(&mut dyn FnMut(&Charge, u64, Refunds<'a>)));
 }
 
 /// Spends at once.
@@ -141,5 +177,5 @@ impl Note for Spend {
     fn line(&mut self, _: Home, _: &mut Held<'_>, _: &Ask<'_>) {}
 
     #[inline(always)]
-    fn charges<'a>(&mut self, _: impl FnOnce(&mut dyn FnMut(&Charge, u64, Refunds<'a>))) {}
+    fn charges<'a>(&mut self, _: Present, _: impl FnOnce(&mut dyn FnMut(&Charge, u64, Refunds<'a>))) {}
 }

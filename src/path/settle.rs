@@ -6,14 +6,13 @@
 
 use arrayvec::ArrayVec;
 
-use super::{Ask, Home, LEVELS, Lines, Note};
+use super::{Ask, Home, Lines, Note};
 use crate::{
     bucket::{self, Factor, Mode, Moment, Words},
-    decision::Level,
     id::Identity,
     line::{Held, Refunds},
     meter::{Cost, MAX_METERS, Meter},
-    policy::plan::{Charge, Limit, MAX_PATH_RULES, Plan, TierPlan},
+    policy::plan::{Charge, LEVELS, Limit, MAX_PATH_RULES, Plan, Present, TierPlan},
 };
 
 /// One line that a permit was charged to.
@@ -30,8 +29,9 @@ pub(crate) struct Visited {
 pub(crate) struct Hold {
     /// The tier under whose rules it was charged.
     tier: u8,
-    in_organization: bool,
-    held: ArrayVec<Visited, LEVELS>,
+    /// The levels that were charged.
+    present: Present,
+    held: ArrayVec<Visited, { LEVELS.len() }>,
     /// For each bucket that was charged, in the order of the plan's charges, what [`bucket::mark`] noted.
     marks: ArrayVec<u64, MAX_PATH_RULES>,
 }
@@ -75,7 +75,7 @@ impl Hold {
     pub(crate) fn new(identity: &Identity) -> Hold {
         Hold {
             tier: identity.tier.as_u8(),
-            in_organization: identity.organization.is_some(),
+            present: Present::plain(identity.organization.is_some()),
             held: ArrayVec::new(),
             marks: ArrayVec::new(),
         }
@@ -95,7 +95,7 @@ impl Hold {
         let Some(tier) = plan.tiers.get(usize::from(self.tier)) else { return settlement };
         let gives_back = reserved.spent_or(actual).any(|meter| reserved.amount(meter) > actual.amount(meter));
         for held in &self.held {
-            let level = held.level();
+            let level = held.home.level();
             let Some(line) = lines.line(held.home) else { continue };
             let refunds = lines.refunds(held.home);
             let mut guard = line.lock();
@@ -114,7 +114,7 @@ impl Hold {
             let mut marks = self.marks.iter();
             for meter in reserved.spent_or(actual) {
                 let amounts = (reserved.amount(meter), actual.amount(meter));
-                for charged in tier.charges(meter, self.in_organization) {
+                for charged in tier.charges(meter, self.present) {
                     // In the order in which they were noted.
                     let mark = if amounts.0 == 0 { None } else { marks.next().copied() };
                     if charged.level != level {
@@ -151,31 +151,21 @@ impl Note for Hold {
             home,
             generation: guard.generation(),
             epoch: guard.meta().epoch(),
-            factor: guard.factor(ask.moment.now),
+            factor: guard.standing(ask.moment.now).factor,
         });
     }
 
-    fn charges<'a>(&mut self, each: impl FnOnce(&mut dyn FnMut(&Charge, u64, Refunds<'a>))) {
+    fn charges<'a>(
+        &mut self,
+        present: Present,
+        each: impl FnOnce(&mut dyn FnMut(&Charge, u64, Refunds<'a>)),
+    ) {
+        self.present = present;
         each(&mut |charge, word, refunds| {
             let refunded = refunds.of_bucket(&charge.limit, usize::from(charge.rate));
             // A path has no more rules than there is room for.
             let _ = self.marks.try_push(bucket::mark(&charge.limit, word, refunded));
         });
-    }
-}
-
-impl Visited {
-    /// The level under whose rules the line was charged; a tier's arena has a total and two overflow lines.
-    fn level(&self) -> Level {
-        match self.home {
-            Home::Account(_) => Level::Account,
-            Home::Organization(_) => Level::Organization,
-            Home::Tier(slot) => match slot as usize % LEVELS {
-                1 => Level::Account,
-                2 => Level::Organization,
-                _ => Level::Tier,
-            },
-        }
     }
 }
 
@@ -202,7 +192,7 @@ fn counterpart<'a>(charge: &Charge, from: &TierPlan, to: &'a TierPlan, meter: Me
     let name = |tier: &TierPlan, charge: &Charge| {
         tier.level(charge.level).rules.get(usize::from(charge.index)).map(|rule| rule.name)
     };
-    to.charges(meter, true).iter().find(|other| {
+    to.all_charges(meter).iter().find(|other| {
         other.level == charge.level
             && name(to, other) == name(from, charge)
             && std::mem::discriminant(&other.limit) == std::mem::discriminant(&charge.limit)

@@ -5,7 +5,7 @@
 
 use super::{
     error::{KeyPath, PolicyError, Problem, nearest},
-    plan::{Capacity, LevelPlan, MAX_PATH_RULES, MAX_TIERS, MeterPlan, Plan, TierPlan},
+    plan::{Capacity, GuardPlan, LevelPlan, MAX_PATH_RULES, MAX_TIERS, MeterPlan, Plan, TierPlan},
     quantity::{Amount, ByteSize},
     spec::{Policy, PolicyTier, PolicyTotal, VERSION},
 };
@@ -16,9 +16,11 @@ use crate::{
 };
 
 mod bind;
+mod guard;
 mod rules;
 
 pub(super) use bind::{has_fixed_days, shortest};
+use guard::Levels;
 use rules::Placed;
 
 /// The most that tightening may be allowed to multiply a cost by.
@@ -106,6 +108,7 @@ impl<'a> Compiler<'a> {
             zone: self.policy.zone.clone(),
             memory: self.policy.memory.0,
             largest_factor: self.largest_factor,
+            evidence: self.evidence(&root.key("evidence")),
             warnings: Vec::new(),
         };
         self.capacity(&root.key("capacity"), &mut plan);
@@ -205,16 +208,16 @@ impl<'a> Compiler<'a> {
         for (name, tier) in written {
             let path = path.key(name);
             let plan_name = self.name(&path, "tier", name);
-            let levels = self.tier(&path, name, tier);
+            let (levels, guard) = self.tier(&path, name, tier);
             if let Some(name) = plan_name {
-                tiers.push(TierPlan::new(name, levels));
+                tiers.push(TierPlan::new(name, levels, guard));
             }
         }
         tiers
     }
 
-    fn tier(&mut self, path: &KeyPath, name: &str, tier: &PolicyTier) -> [LevelPlan; 3] {
-        let account = self.level(&path.key("account"), &tier.account);
+    fn tier(&mut self, path: &KeyPath, name: &str, tier: &PolicyTier) -> ([LevelPlan; 3], GuardPlan) {
+        let mut account = self.level(&path.key("account"), &tier.account);
         let organization = self.level(&path.key("organization"), &tier.organization);
         let mut total = match &tier.total {
             None => {
@@ -239,26 +242,29 @@ impl<'a> Compiler<'a> {
                 self.level(&path.key("total"), rules)
             }
         };
-        self.check_binding([&account, &organization, &total]);
+        let pool = self.level(&path.key("pool"), &tier.pool);
+        let cohort = self.level(&path.key("cohort"), &tier.cohort);
+        self.check_binding(&[&account, &organization, &total], 3);
         self.warn_of_open_meters(name, tier, [&account, &organization, &total]);
         self.count_the_rest([&account, &organization], &mut total);
+        let shared = pool.len() + cohort.len();
+        let (account_rules, total_rules) = (&mut account, &mut total);
+        let guard =
+            self.guard(path, tier, Levels { account: account_rules, total: total_rules, pool, cohort });
         let levels = [(Level::Account, account), (Level::Organization, organization), (Level::Tier, total)];
-        let rules: usize = levels.iter().map(|(_, rules)| rules.len()).sum();
+        let rules = levels.iter().map(|(_, rules)| rules.len()).sum::<usize>() + shared;
         if rules > MAX_PATH_RULES {
             let message = format!(
-                "an account, its organization and the total have {rules} rules together (meters that are only \
-                 counted take one each in the total); at most {MAX_PATH_RULES} fit"
+                "an account, its organization, the total, the pool and the cohort have {rules} rules together \
+                 (meters that are only counted take one each in the total); at most {MAX_PATH_RULES} fit"
             );
             self.problem(path, message);
         }
-        levels.map(|(level, rules)| {
-            let key = match level {
-                Level::Account => "account",
-                Level::Organization => "organization",
-                Level::Tier => "total",
-            };
-            self.finish_level(&path.key(key), rules)
-        })
+        let levels = levels.map(|(level, rules)| {
+            let key = if level == Level::Tier { "total".to_owned() } else { level.to_string() };
+            self.finish_level(&path.key(&key), rules)
+        });
+        (levels, guard)
     }
 
     /// Says which meters a total with rules leaves open: the sum over a tier's accounts is then not bounded.

@@ -20,8 +20,9 @@ pub use self::{
     },
     error::{PolicyError, Problem},
     plan::Plan,
-    quantity::{Amount, ByteSize, QuantityError, TokenRate, WindowLimit},
+    quantity::{Amount, ByteSize, QuantityError, Share, Span, TokenRate, WindowLimit},
     spec::{
-        Policy, PolicyCapacity, PolicyLevel, PolicyMeter, PolicyRule, PolicyRules, PolicyTier, PolicyTotal,
+        Policy, PolicyCapacity, PolicyEvidence, PolicyFloor, PolicyLevel, PolicyMeter, PolicyRamp,
+        PolicyReserve, PolicyRule, PolicyRules, PolicySignal, PolicyTier, PolicyTotal,
     },
 };

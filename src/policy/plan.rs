@@ -1,6 +1,12 @@
 //! A valid, immutable policy in the shape that the request path reads: names resolved to indexes, rates
 //! scaled, calendars tabulated.
 
+mod evidence;
+mod guard;
+
+pub(crate) use evidence::{EvidencePlan, MAX_ATTRIBUTES, MAX_SIGNALS, SignalPlan};
+pub(crate) use guard::{GuardPlan, OwnUse, Ramp};
+
 use super::{
     quantity::{TokenRate, WindowLimit},
     rate::Rate,
@@ -35,6 +41,8 @@ pub struct Plan {
     pub(crate) memory: u64,
     /// The most that tightening may multiply a cost by.
     pub(crate) largest_factor: u32,
+    /// What is observed; none for a policy that observes nothing.
+    pub(crate) evidence: Option<EvidencePlan>,
     /// What is allowed but probably not meant; `lint` prints it.
     pub(crate) warnings: Vec<String>,
 }
@@ -135,17 +143,52 @@ pub(crate) struct TierPlan {
     pub(crate) account: LevelPlan,
     pub(crate) organization: LevelPlan,
     pub(crate) total: LevelPlan,
+    pub(crate) guard: GuardPlan,
     charges: [Charges; MAX_METERS],
 }
 
 /// The buckets that an amount of one meter is charged to, on all levels: what the request path reads.
 #[derive(Debug, Default)]
 struct Charges {
-    /// Those of account and tier, then those of the organization.
+    /// Those of account and tier, then those of the organization, then those of cohort and pool.
     all: Box<[Charge]>,
     /// How many are of account and tier.
     without_organization: usize,
+    /// How many are of account, tier and organization.
+    plain: usize,
 }
+
+/// The levels that are on one request's path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Present(u8);
+
+impl Present {
+    /// Account and tier, and the organization for those who have one.
+    #[inline]
+    pub(crate) fn plain(in_organization: bool) -> Present {
+        let organization = if in_organization { 1 << Level::Organization as u8 } else { 0 };
+        Present(1 << Level::Account as u8 | organization | 1 << Level::Tier as u8)
+    }
+
+    #[must_use]
+    pub(crate) fn with(self, level: Level) -> Present {
+        Present(self.0 | 1 << level as u8)
+    }
+
+    #[inline]
+    pub(crate) fn has(self, level: Level) -> bool {
+        self.0 & 1 << level as u8 != 0
+    }
+
+    /// The levels, in the order of a path.
+    pub(crate) fn levels(self) -> impl DoubleEndedIterator<Item = Level> {
+        LEVELS.into_iter().filter(move |level| self.has(*level))
+    }
+}
+
+/// All levels, in the order of a path.
+pub(crate) const LEVELS: [Level; 5] =
+    [Level::Account, Level::Cohort, Level::Organization, Level::Pool, Level::Tier];
 
 /// One bucket that an amount is charged to.
 #[derive(Clone, Copy, Debug)]
@@ -156,11 +199,13 @@ pub(crate) struct Charge {
     /// How many rates come before it in its level: where a line keeps what a rate's bucket ever gave back.
     pub(crate) rate: u8,
     pub(crate) limit: Limit,
+    /// Tokens of it that are kept for the light.
+    pub(crate) reserved: u64,
 }
 
 impl TierPlan {
     /// The rules of each level are in the order of their meters.
-    pub(crate) fn new(name: Name, levels: [LevelPlan; 3]) -> TierPlan {
+    pub(crate) fn new(name: Name, levels: [LevelPlan; 3], guard: GuardPlan) -> TierPlan {
         let [account, organization, total] = levels;
         let charges = std::array::from_fn(|meter| {
             let of = |level, plan: &LevelPlan| -> Vec<Charge> {
@@ -171,6 +216,7 @@ impl TierPlan {
                     index: index as u8,
                     rate: plan.rates_before(index) as u8,
                     limit: rule.limit,
+                    reserved: rule.reserved,
                 };
                 rules.map(charge).collect()
             };
@@ -178,22 +224,39 @@ impl TierPlan {
             all.extend(of(Level::Tier, &total));
             let without_organization = all.len();
             all.extend(of(Level::Organization, &organization));
-            Charges { all: all.into_boxed_slice(), without_organization }
+            let plain = all.len();
+            all.extend(of(Level::Cohort, &guard.cohort));
+            all.extend(of(Level::Pool, &guard.pool));
+            Charges { all: all.into_boxed_slice(), without_organization, plain }
         });
-        TierPlan { name, account, organization, total, charges }
+        TierPlan { name, account, organization, total, guard, charges }
     }
 
-    /// The buckets that an amount of `meter` is charged to.
+    /// The buckets that an amount of `meter` is charged to by those who are neither new nor in a cohort.
     #[inline]
-    pub(crate) fn charges(&self, meter: Meter, organization: bool) -> &[Charge] {
-        let Charges { all, without_organization } = &self.charges[meter.index()];
-        if organization { all } else { all.get(..*without_organization).unwrap_or(all) }
+    pub(crate) fn plain_charges(&self, meter: Meter, organization: bool) -> &[Charge] {
+        let Charges { all, without_organization, plain } = &self.charges[meter.index()];
+        all.get(..if organization { *plain } else { *without_organization }).unwrap_or(all)
+    }
+
+    /// The buckets that an amount of `meter` is charged to, on the levels that are there.
+    #[inline]
+    pub(crate) fn charges(&self, meter: Meter, present: Present) -> impl Iterator<Item = &Charge> {
+        self.all_charges(meter).iter().filter(move |charge| present.has(charge.level))
+    }
+
+    /// The buckets that an amount of `meter` is charged to, on any level.
+    #[inline]
+    pub(crate) fn all_charges(&self, meter: Meter) -> &[Charge] {
+        &self.charges[meter.index()].all
     }
 
     pub(crate) fn level(&self, level: Level) -> &LevelPlan {
         match level {
             Level::Account => &self.account,
+            Level::Cohort => &self.guard.cohort,
             Level::Organization => &self.organization,
+            Level::Pool => &self.guard.pool,
             Level::Tier => &self.total,
         }
     }
@@ -222,14 +285,15 @@ pub(crate) struct Rule {
     pub(crate) name: RuleName,
     pub(crate) meter: Meter,
     pub(crate) limit: Limit,
+    /// Tokens of it that are kept for the light.
+    pub(crate) reserved: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {
     Rate(Rate),
     Quota(Quota),
-    /// Never refills. A limit of [`UNLIMITED`] only counts: what a tier's meter without any rule gets in the
-    /// tier's total, so that it is counted and never refused.
+    /// Never refills. A limit of [`UNLIMITED`] only counts.
     Budget {
         limit: u64,
     },
@@ -259,6 +323,15 @@ impl Limit {
         }
     }
 
+    /// The most that it ever gives at once.
+    pub(crate) fn most(&self) -> u64 {
+        match self {
+            Limit::Rate(rate) => rate.burst,
+            Limit::Quota(quota) => quota.limit,
+            Limit::Budget { limit } | Limit::InFlight { limit } => *limit,
+        }
+    }
+
     /// Whether it bounds what is spent over time, and not only at once.
     pub(crate) fn is_bounding(&self) -> bool {
         match self {
@@ -271,14 +344,18 @@ impl Limit {
     /// Whether a subject that spends nothing for long still has a bucket that is not like new.
     pub(crate) fn outlives_idling(&self) -> bool {
         match self {
-            Limit::Quota(_) => true,
-            Limit::Budget { limit } => *limit != UNLIMITED,
+            Limit::Quota(_) | Limit::Budget { .. } => true,
             Limit::Rate(_) | Limit::InFlight { .. } => false,
         }
     }
+
+    /// Whether it only counts, and never refuses.
+    pub(crate) fn only_counts(&self) -> bool {
+        *self == Limit::Budget { limit: UNLIMITED }
+    }
 }
 
-/// A budget that only counts.
+/// A budget that only counts: what nobody limits, and what a new account has settled.
 pub(crate) const UNLIMITED: u64 = u64::MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

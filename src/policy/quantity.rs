@@ -3,6 +3,10 @@
 //! Only integers decide: a fraction is taken as digits and a power of ten, and must come out whole. What a
 //! quantity prints is read back as the same quantity.
 
+mod share;
+
+pub use share::{Share, Span};
+
 use std::{fmt, marker::PhantomData, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -356,6 +360,11 @@ trait Written: FromStr<Err = QuantityError> {
 
     /// The quantity that a bare integer is, if one may be.
     fn from_integer(integer: u64) -> Option<Self>;
+
+    /// The quantity that a bare number with a point is, if one may be.
+    fn from_float(_: f64) -> Option<Self> {
+        None
+    }
 }
 
 impl Written for Amount {
@@ -410,6 +419,10 @@ impl<T: Written> de::Visitor<'_> for QuantityVisitor<T> {
             .ok_or_else(|| E::invalid_value(de::Unexpected::Signed(integer), &self))
     }
 
+    fn visit_f64<E: de::Error>(self, float: f64) -> Result<T, E> {
+        T::from_float(float).ok_or_else(|| E::invalid_type(de::Unexpected::Float(float), &self))
+    }
+
     fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
         text.parse().map_err(E::custom)
     }
@@ -442,6 +455,8 @@ serde_as_written! {
     TokenRate => |_| None;
     WindowLimit => |_| None;
     ByteSize => |_| None;
+    Share => |_| None;
+    Span => |_| None;
 }
 
 #[cfg(test)]

@@ -4,11 +4,15 @@
 //! [`Plan::new`](crate::Plan::new). A key that is missing reads as a default which that check refuses, so
 //! that all of a policy's problems can be told at once.
 
+mod guard;
+
+pub use guard::{PolicyEvidence, PolicyFloor, PolicyRamp, PolicyReserve, PolicySignal};
+
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::quantity::{Amount, ByteSize, TokenRate, WindowLimit};
+use super::quantity::{Amount, ByteSize, Share, TokenRate, WindowLimit};
 
 /// The version of the policy format that this crate reads.
 pub(crate) const VERSION: u64 = 1;
@@ -44,6 +48,9 @@ pub struct Policy {
     /// How many subjects the tables hold.
     #[serde(default)]
     pub capacity: PolicyCapacity,
+    /// What is observed of requests, and how it weighs; nothing is, by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<PolicyEvidence>,
     /// The tiers by name: 1 to 64.
     #[serde(default)]
     pub tiers: BTreeMap<String, PolicyTier>,
@@ -115,6 +122,27 @@ pub struct PolicyTier {
     /// What everyone in the tier may spend together. It must be said, if only as `"unlimited"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<PolicyTotal>,
+    /// What all new accounts of the tier may spend together; new is who is younger than the ramp's age.
+    #[serde(skip_serializing_if = "PolicyLevel::is_empty")]
+    pub pool: PolicyLevel,
+    /// How the limits of a new account grow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ramp: Option<PolicyRamp>,
+    /// The last part of total and pool, kept for those who have taken little.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub light_reserve: Option<PolicyReserve>,
+    /// What accounts that are tied by evidence may spend together.
+    #[serde(skip_serializing_if = "PolicyLevel::is_empty")]
+    pub cohort: PolicyLevel,
+    /// What a member of a cohort keeps, whatever the others take.
+    #[serde(skip_serializing_if = "PolicyFloor::is_empty")]
+    pub floor: PolicyFloor,
+    /// How much evidence counts here, from 0 to 4. Default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sensitivity: Option<Share>,
+    /// The tier that would lift a denial, for a server to ask for verification.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step_up: Option<String>,
 }
 
 /// The rules of one level, by meter.

@@ -25,7 +25,7 @@ use crate::{
     bucket::{self, Moment},
     decision::Level,
     id::{Key, Places},
-    line::{Guard, Head, Line, Refunds, Snapshot},
+    line::{Guard, Head, Line, Refunds, Snapshot, Standing},
     policy::plan::{LevelPlan, MAX_RULES, Plan, Rule, groups_for},
     sync::{Ordering, fence},
 };
@@ -193,7 +193,7 @@ impl Subjects {
     fn may_leave(&self, plan: &Plan, seen: &Snapshot, moment: &Moment<'_>) -> bool {
         let Some(rules) = self.rules(plan, seen.meta.tier()) else { return false };
         seen.meta.kind() == 0
-            || (seen.tightened_until(moment.now).is_none()
+            || (seen.standing(moment.now) == Standing::GOOD
                 && rules.rules.iter().zip(&seen.words).all(|(rule, word)| {
                     bucket::is_idle(&rule.limit, *word, moment)
                         || (self.parked.arena.slots() > 0 && rule.limit.outlives_idling())
@@ -211,12 +211,13 @@ impl Subjects {
         if guard.open_permits() != 0 {
             return false;
         }
-        if guard.is_tightened(moment.now) {
+        if guard.standing(moment.now) != Standing::GOOD {
             return false;
         }
         let words = guard.snapshot().words;
-        let mut idle = true;
+        let (mut idle, mut counts) = (true, false);
         for (rule, word) in rules.rules.iter().zip(&words) {
+            counts |= rule.limit.only_counts() && *word != 0;
             if !bucket::is_idle(&rule.limit, *word, moment) {
                 idle = false;
                 if !rule.limit.outlives_idling() {
@@ -224,7 +225,9 @@ impl Subjects {
                 }
             }
         }
-        idle || self.park(plan, guard, meta.tier(), rules, &words, moment)
+        // What only counts is kept while there is place for it.
+        let parked = (counts || !idle) && self.park(plan, guard, meta.tier(), rules, &words, moment);
+        idle || parked
     }
 
     /// Keeps the words of quotas and budgets in the parked table; `false` if that is full.

@@ -67,7 +67,7 @@ fn keeps_the_bound(rate: &Rate, schedule: &[(u64, Operation)], evaporating: bool
             Operation::Bite(stripe, parts) => {
                 word = give_back(&limit, (word, refunded), leases[stripe], &late);
                 leases[stripe] = Lease::default();
-                if let Some((charged, lease)) = bite(&limit, (word, refunded), parts, &moment) {
+                if let Some((charged, lease)) = bite(&limit, (word, refunded), 0, parts, &moment) {
                     word = charged;
                     leases[stripe] = lease;
                 }
@@ -127,7 +127,7 @@ fn counts_come_out_even() {
     let moment = Moment { now: 0, unix_at_origin: 0, calendars: &[] };
     for (limit, before) in [(Limit::Budget { limit: 1_000 }, 100), (Limit::Budget { limit: UNLIMITED }, 100)]
     {
-        let (word, mut lease) = bite(&limit, (before, 0), 10, &moment).unwrap();
+        let (word, mut lease) = bite(&limit, (before, 0), 0, 10, &moment).unwrap();
         let mut served = 0;
         while let Some(low) = serve(&limit, lease, 0, 7, &moment).filter(|_| served < 700) {
             lease.low = low;

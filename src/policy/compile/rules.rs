@@ -71,15 +71,15 @@ impl Compiler<'_> {
                 continue;
             }
             if let (Some(meter), Some(name)) = (Meter::from_index(index), Name::new("counted")) {
-                let rule = Rule { name, meter, limit: Limit::Budget { limit: UNLIMITED } };
+                let rule = Rule { name, meter, limit: Limit::Budget { limit: UNLIMITED }, reserved: 0 };
                 total.push(Placed { rule, path: KeyPath::root() });
             }
         }
     }
 
-    /// Refuses each rule that another on its path makes pointless.
-    pub(super) fn check_binding(&mut self, levels: [&Vec<Placed>; 3]) {
-        for (depth, level) in levels.iter().enumerate() {
+    /// Refuses each rule of the first `checked` levels that another on its path makes pointless.
+    pub(super) fn check_binding(&mut self, levels: &[&Vec<Placed>], checked: usize) {
+        for (depth, level) in levels.iter().enumerate().take(checked) {
             for child in level.iter() {
                 let on_path = levels.iter().skip(depth).flat_map(|level| level.iter());
                 let mut others =
@@ -155,7 +155,7 @@ impl Compiler<'_> {
             None
         };
         let (meter, _) = meter?;
-        Some(Placed { rule: Rule { name: name?, meter, limit: limit? }, path: path.clone() })
+        Some(Placed { rule: Rule { name: name?, meter, limit: limit?, reserved: 0 }, path: path.clone() })
     }
 
     /// One process's share of `limit`, or a problem if it cannot admit the `least` that is ever asked.
