@@ -13,24 +13,35 @@ use super::{
 pub(super) const FEW: usize = 20;
 /// A margin over what a few accounts used.
 pub(super) const FEW_MARGIN: f64 = 3.0;
-/// The share of accounts whose busiest day, minute and ten minutes fit, and the margin over it.
+/// The share of accounts whose busiest day fits, and the margin over it.
 pub(super) const DAY: (f64, f64) = (0.999, 1.5);
+/// The share of accounts whose busiest minute and ten minutes fit, and the margin over it: what is meant to bind over
+/// days need not be in the way of an hour.
+pub(super) const PACE: (f64, f64) = (0.999, 3.0);
 /// The share of accounts whose busiest week fits, and the margin over it.
 pub(super) const WEEK: (f64, f64) = (0.995, 1.1);
+/// Both, for a day and for a week, where accounts are keys of programs: they differ more than persons.
+pub(super) const KEYS: (f64, f64) = (0.999, 2.0);
 /// The share of organizations whose use fits, and the margin over it.
 pub(super) const ORGANIZATION: (f64, f64) = (0.99, 1.5);
-/// A total over the busiest day but one.
-pub(super) const TOTAL: f64 = 1.8;
+/// A total over the busiest day but one, by measure: tokens vary more than requests.
+pub(super) const TOTAL: [f64; MEASURES] = [1.9, 2.0, 2.0];
 /// A total over the busiest day, such as a viral one.
 pub(super) const TOTAL_OVER_PEAK: f64 = 1.25;
 /// Room kept for accounts that are not new, over their busiest day but one.
-pub(super) const SETTLED: f64 = 1.2;
+pub(super) const SETTLED: f64 = 1.05;
 /// The share of new accounts whose first week fits, and the margin over it.
 pub(super) const FIRST_WEEK: (f64, f64) = (0.9, 1.25);
 /// Ages, in days, at which an account may count as new.
-const AGES: [u64; 4] = [30, 60, 90, 180];
-/// New accounts offer at most this share of a tier's busy day.
-const MOST_YOUNG: f64 = 0.4;
+const AGES: [u64; 5] = [45, 60, 90, 120, 180];
+/// New accounts offer at most this share of a tier's busy day: the older the pool takes them, the more honest accounts
+/// share it with a flood.
+const MOST_YOUNG: f64 = 1.0 / 6.0;
+/// Of the tokens that a request brings along, this share of new accounts fits: the documents of the honest differ more
+/// than those of a fleet.
+const FIRST_INPUT: f64 = 0.98;
+/// So many whole weeks' quotas have to be spent until age alone tells how far the ramp has come.
+pub(super) const RAMP_WEEKS: f64 = 4.0;
 /// Fewer new accounts than this say nothing of the next.
 const LEAST_YOUNG: usize = 30;
 /// In a tier of persons an organization has fewer accounts than this on average.
@@ -75,6 +86,8 @@ pub(super) struct Young {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Sizes {
     pub(super) few: bool,
+    /// Whether accounts are persons rather than keys of organizations.
+    pub(super) persons: bool,
     /// What a shorter trace than a day was multiplied by.
     pub(super) scale: f64,
     pub(super) account: Level,
@@ -100,12 +113,17 @@ pub(super) fn size(observed: &Observed, tier: &Tier) -> Sizes {
     let few = tier.accounts.len() < FEW;
     let weeks = span >= WEEK_DAYS;
     let usages = || tier.accounts.iter().map(|account| &account.usage);
-    let (day_of, week_of) = if few { ((1.0, FEW_MARGIN), (1.0, FEW_MARGIN)) } else { (DAY, WEEK) };
-    let account = level(usages, day_of, week_of, scale, weeks);
     let (persons, why) = persons(tier);
+    let shares = match (few, persons) {
+        (true, _) => [(1.0, FEW_MARGIN); 3],
+        (false, true) => [PACE, DAY, WEEK],
+        (false, false) => [PACE, KEYS, KEYS],
+    };
+    let account = level(usages, shares, scale, weeks);
     let shared_organizations = shared(tier);
     let mut sizes = Sizes {
         few,
+        persons,
         scale,
         account,
         organization: account,
@@ -147,8 +165,7 @@ fn sorted<'a>(usages: impl Iterator<Item = &'a Usage>, value: impl Fn(&Usage) ->
 /// Limits that hold the given share of subjects with the given margin.
 fn level<'a, I: Iterator<Item = &'a Usage>>(
     usages: impl Fn() -> I,
-    day_of: (f64, f64),
-    week_of: (f64, f64),
+    [pace_of, day_of, week_of]: [(f64, f64); 3],
     scale: f64,
     weeks: bool,
 ) -> Level {
@@ -159,9 +176,9 @@ fn level<'a, I: Iterator<Item = &'a Usage>>(
         let day = readable(of(&|usage| usage.day(measure), day_of) * scale);
         let week = weeks.then(|| readable(of(&|usage| usage.week(measure), week_of)));
         let day = week.map_or(day, |week| day.min(week));
-        let burst = readable(of(&|usage| usage.minute(measure), day_of)).min(day);
+        let burst = readable(of(&|usage| usage.minute(measure), pace_of)).min(day);
         // A tenth of ten minutes: slower than that, a bucket would stop who keeps up that pace.
-        let rate = readable(of(&|usage| usage.ten_minutes(measure), day_of) / 10.0).min(burst);
+        let rate = readable(of(&|usage| usage.ten_minutes(measure), pace_of) / 10.0).min(burst);
         Limits { rate, burst, day, week, month: None }
     })
 }
@@ -248,9 +265,9 @@ fn start(sizes: &mut Sizes, tier: &Tier, age_days: u64) {
     let start = (first / whole * 100.0).ceil().clamp(5.0, 100.0) / 100.0;
     for (measure, limits) in sizes.account.iter_mut().enumerate() {
         let at_start = |amount: f64| readable(amount / start);
-        limits.week =
-            limits.week.map(|week| week.max(at_start(of(&|usage| usage.week(measure), FIRST_WEEK.0))));
-        limits.day = limits.day.max(at_start(of(&|usage| usage.day(measure), FIRST_WEEK.0) * scale));
+        let share = if measure == 1 { FIRST_INPUT } else { FIRST_WEEK.0 };
+        limits.week = limits.week.map(|week| week.max(at_start(of(&|usage| usage.week(measure), share))));
+        limits.day = limits.day.max(at_start(of(&|usage| usage.day(measure), share) * scale));
         limits.day = limits.week.map_or(limits.day, |week| limits.day.min(week));
         limits.burst = limits.burst.max(at_start(of(&|usage| usage.minute(measure), 0.99))).min(limits.day);
         limits.rate =
@@ -260,7 +277,7 @@ fn start(sizes: &mut Sizes, tier: &Tier, age_days: u64) {
         age_days,
         accounts,
         start,
-        use_requests: readable(whole * start),
+        use_requests: readable(whole * RAMP_WEEKS),
         pool: Default::default(),
         offered: Default::default(),
     });
@@ -268,17 +285,15 @@ fn start(sizes: &mut Sizes, tier: &Tier, age_days: u64) {
 
 fn organization(sizes: &mut Sizes, tier: &Tier, weeks: bool) {
     let observed = if sizes.shared_organizations > 0 {
-        let (day_of, week_of) = if tier.organizations.len() < FEW {
-            ((1.0, FEW_MARGIN), (1.0, FEW_MARGIN))
-        } else {
-            (ORGANIZATION, ORGANIZATION)
-        };
-        level(|| tier.organizations.iter(), day_of, week_of, sizes.scale, weeks)
+        let few = tier.organizations.len() < FEW;
+        let shares = if few { [(1.0, FEW_MARGIN); 3] } else { [PACE, ORGANIZATION, ORGANIZATION] };
+        level(|| tier.organizations.iter(), shares, sizes.scale, weeks)
     } else {
         Level::default()
     };
     // Room for two accounts, whatever was seen: else the account's own limits would say nothing.
-    let two = |amount: u64, seen: u64| readable((amount * 2).max(seen) as f64);
+    let times = if sizes.few { 1 } else { 2 };
+    let two = |amount: u64, seen: u64| readable(amount.saturating_mul(times).max(seen) as f64);
     sizes.organization = std::array::from_fn(|measure| {
         let account = sizes.account.get(measure).copied().unwrap_or_default();
         let seen = observed.get(measure).copied().unwrap_or_default();
@@ -301,21 +316,25 @@ fn totals(sizes: &mut Sizes, observed: &Observed, tier: &Tier, weeks: bool) {
         // Of each account no more than it will be allowed: one that is far above the others is not need.
         let days = by_day(observed, tier, measure, account.day, |_, _| true);
         let (high, peak) = (busy(&days), days.iter().copied().max().unwrap_or(0));
+        let margin = TOTAL.get(measure).copied().unwrap_or(TOTAL_OVER_PEAK);
+        let organization = sizes.organization.get(measure).copied().unwrap_or_default();
         let over = |margin: f64, amount: u64| amount as f64 * margin * sizes.scale;
-        let day = readable(over(TOTAL, high).max(over(TOTAL_OVER_PEAK, peak))).max(account.day);
+        let day = readable(over(margin, high).max(over(TOTAL_OVER_PEAK, peak))).max(organization.day);
         let week = weeks.then(|| {
             let most = days.chunks(7).map(steady_sum).max().unwrap_or(0);
-            readable((most as f64 * TOTAL).max(peak as f64 * TOTAL_OVER_PEAK)).max(day)
+            readable((most as f64 * margin).max(peak as f64 * TOTAL_OVER_PEAK))
+                .max(day)
+                .max(organization.week.unwrap_or(0))
         });
         let month = (observed.span_days() >= MONTH_DAYS).then(|| {
             let most = days.chunks(30).map(steady_sum).max().unwrap_or(0);
-            readable(most as f64 * TOTAL).max(week.unwrap_or(day))
+            readable(most as f64 * margin).max(week.unwrap_or(day))
         });
         // Twice the pace that would use the day's quota: a flood lasts half a day at most, honest mornings fit.
-        let rate = readable(day as f64 / 1440.0 * 2.0).max(account.rate);
+        let rate = readable(day as f64 / 1440.0 * 2.0).max(organization.rate);
         let minute = tier.usage.minute(measure) as f64;
         let burst = needed_burst(&hours(measure), rate as f64 * 60.0).max(2.0 * minute) * 1.5;
-        let burst = readable(burst).max(account.burst).max(rate).min(day);
+        let burst = readable(burst).max(organization.burst).max(rate).min(day);
         if let (Some(limits), Some(seen)) = (sizes.total.get_mut(measure), sizes.days.get_mut(measure)) {
             *limits = Limits { rate, burst, day, week, month };
             *seen = (high, peak);
@@ -362,5 +381,6 @@ fn light(sizes: &mut Sizes, tier: &Tier) {
     sizes.cohort = std::array::from_fn(|measure| {
         readable(of(use_share, &|usage| usage.day(measure)) as f64 * accounts * sizes.scale)
     });
-    sizes.floor = of(0.25, &|usage| usage.week(0)).max(1);
+    let weeks = requests.week.is_some();
+    sizes.floor = of(0.25, &|usage| if weeks { usage.week(0) } else { usage.day(0) }).max(1);
 }

@@ -38,12 +38,15 @@ pub(super) fn needed_burst(hours: &[(u64, u64)], rate: f64) -> f64 {
     most
 }
 
-/// `number` with a margin, rounded up to two digits: what an operator would write.
+/// `number` rounded up to what an operator would write: two digits, and a half where the first is a one.
 pub(super) fn readable(number: f64) -> u64 {
     let number = number.ceil().clamp(1.0, 1e18) as u64;
     let mut unit = 1;
-    while number.div_ceil(unit) >= 100 {
+    while number.div_ceil(unit) > 100 {
         unit *= 10;
+    }
+    if unit > 1 && number <= 20 * unit {
+        unit /= 2;
     }
     number.div_ceil(unit) * unit
 }
@@ -54,15 +57,12 @@ pub(super) fn said(number: u64) -> String {
         if number >= 10 * unit && number.is_multiple_of(unit) {
             return format!("{}{suffix}", number / unit);
         }
-        if number >= unit && unit > 1_000 && number.is_multiple_of(unit / 10) {
+        if number >= unit && number.is_multiple_of(unit / 10) {
             let (whole, tenth) = (number / unit, number % unit / (unit / 10));
             return if tenth == 0 { format!("{whole}{suffix}") } else { format!("{whole}.{tenth}{suffix}") };
         }
     }
-    match number {
-        1_000.. => format!("{}_{:03}", number / 1_000, number % 1_000),
-        _ => number.to_string(),
-    }
+    number.to_string()
 }
 
 #[cfg(test)]
@@ -87,9 +87,11 @@ mod tests {
         for (number, wanted, text) in [
             (0.2, 1, "1"),
             (98.2, 99, "99"),
-            (101.0, 110, "110"),
-            (1_234.0, 1_300, "1_300"),
-            (17_215.0, 18_000, "18k"),
+            (101.0, 105, "105"),
+            (1_234.0, 1_250, "1250"),
+            (9_420.0, 9_500, "9.5k"),
+            (17_215.0, 17_500, "17.5k"),
+            (21_001.0, 22_000, "22k"),
             (1_710_000.0, 1_800_000, "1.8M"),
             (1_990_001.0, 2_000_000, "2M"),
             (31_400_000_000.0, 32_000_000_000, "32G"),

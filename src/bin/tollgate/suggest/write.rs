@@ -4,8 +4,8 @@ use super::{
     document::{Document, Rule, Section, string},
     observe::{MEASURES, Observed, Tier},
     size::{
-        COHORT, DAY, FEW, FEW_MARGIN, FIRST_WEEK, LIGHT, Limits, ORGANIZATION, SETTLED, Sizes, TOTAL,
-        TOTAL_OVER_PEAK, WEEK, Young,
+        COHORT, DAY, FEW, FEW_MARGIN, FIRST_WEEK, KEYS, LIGHT, Limits, ORGANIZATION, PACE, RAMP_WEEKS,
+        SETTLED, Sizes, TOTAL, TOTAL_OVER_PEAK, WEEK, Young,
     },
     statistics::{readable, said},
 };
@@ -20,7 +20,7 @@ const LADDER: [&str; 7] = ["anonymous", "free", "unverified", "verified", "pro",
 const EVIDENCE: [&str; 4] = ["address", "payment", "client", "template"];
 
 /// Whether the policy keys about evidence and new accounts are written.
-const EVIDENCE_KEYS: bool = false;
+const EVIDENCE_KEYS: bool = true;
 
 /// The policy for `tiers`, which are sorted from the least known identity to the best.
 pub(super) fn policy(observed: &Observed, tiers: &[(&Tier, Sizes)], source: &str) -> Document {
@@ -185,8 +185,8 @@ fn write_tier(document: &mut Document, tier: &Tier, sizes: &Sizes, next: Option<
     }
     document.sections.push(organization);
     let mut total = Section::new(["tiers", name, "total"]);
-    for ((meter, limits), (high, peak)) in METERS.iter().zip(&sizes.total).zip(sizes.days) {
-        let sources = total_sources(limits, high, peak);
+    for (((meter, limits), days), margin) in METERS.iter().zip(&sizes.total).zip(sizes.days).zip(TOTAL) {
+        let sources = total_sources(margin, limits, sizes, days);
         total.rules(meter, rules(limits, &sources, *meter == "requests"));
     }
     document.sections.push(total);
@@ -224,14 +224,15 @@ fn account_sources(sizes: &Sizes) -> Sources {
             format!("{margin} x {} of accounts' busiest {what}", percent(share))
         }
     };
+    let (day, week) = if sizes.persons { (DAY, WEEK) } else { (KEYS, KEYS) };
     let start = match sizes.young {
         Some(young) => format!(", or {} of new accounts' at {:.2} of it", percent(FIRST_WEEK.0), young.start),
         None => String::new(),
     };
     Sources {
-        day: of("day", DAY) + &start,
-        week: of("week", WEEK) + &start,
-        rate: of("ten minutes", DAY),
+        day: of("day", day) + &start,
+        week: of("week", week) + &start,
+        rate: of("ten minutes", PACE),
         burst: "burst: of minutes".to_owned(),
     }
 }
@@ -247,24 +248,24 @@ fn organization_sources(sizes: &Sizes) -> Sources {
     Sources {
         day: of("day"),
         week: of("week"),
-        rate: of("ten minutes"),
+        rate: format!("{} x {} of organizations' busiest ten minutes", PACE.1, percent(share)),
         burst: "burst: of minutes".to_owned(),
     }
 }
 
-fn total_sources(limits: &Limits, high: u64, peak: u64) -> Sources {
-    let day = if limits.day as f64 >= 2.0 * peak as f64 && high > 0 {
-        format!("the busiest days offered {} and {}; at least an account's", said(peak), said(high))
+fn total_sources(margin: f64, limits: &Limits, sizes: &Sizes, (high, peak): (u64, u64)) -> Sources {
+    let (high, peak) = (high as f64 * sizes.scale, peak as f64 * sizes.scale);
+    let sized = readable((high * margin).max(peak * TOTAL_OVER_PEAK));
+    let day = if limits.day > sized {
+        "an organization's own: the days offered less".to_owned()
+    } else if high * margin >= peak * TOTAL_OVER_PEAK {
+        format!("{margin:.1} x the busiest day but one ({})", said(readable(high)))
     } else {
-        format!(
-            "{TOTAL} x the busiest day but one ({}), at least {TOTAL_OVER_PEAK} x the busiest ({})",
-            said(high),
-            said(peak)
-        )
+        format!("{TOTAL_OVER_PEAK} x the busiest day ({})", said(readable(peak)))
     };
     Sources {
         day,
-        week: format!("{TOTAL} x the days' sum, the busiest counted as the next"),
+        week: format!("{margin:.1} x the days' sum, the busiest counted as the next"),
         rate: "twice the day's pace".to_owned(),
         burst: "burst: 1.5 x what the busiest hours need".to_owned(),
     }
@@ -274,10 +275,9 @@ fn young_sections(name: &str, young: &Young, sizes: &Sizes) -> [Section; 2] {
     let mut pool = Section::new(["tiers", name, "pool"]);
     for ((meter, limit), (high, peak)) in METERS.iter().zip(young.pool).zip(young.offered) {
         let comment = format!(
-            "the total less {SETTLED} x the others' busy day, at least {TOTAL_OVER_PEAK} x the new ones' busiest \
-             ({}; next {})",
-            said(peak),
-            said(high)
+            "the total less {SETTLED} x the others' busiest day but one; the new offered {} and {}",
+            said(readable(peak as f64)),
+            said(readable(high as f64))
         );
         pool.rules(meter, vec![quota("day", limit, &comment)]);
     }
@@ -285,7 +285,10 @@ fn young_sections(name: &str, young: &Young, sizes: &Sizes) -> [Section; 2] {
     ramp.plain(
         "age",
         format!("\"{}d\"", young.age_days),
-        format!("the oldest of 30, 60, 90, 180 days below which they offer under 40% ({})", young.accounts),
+        format!(
+            "the oldest of 45 to 180 days below which accounts offer under a sixth ({} did)",
+            young.accounts
+        ),
     );
     let weeks = sizes.account.first().is_some_and(|limits| limits.week.is_some());
     ramp.plain(
@@ -301,7 +304,7 @@ fn young_sections(name: &str, young: &Young, sizes: &Sizes) -> [Section; 2] {
     ramp.plain(
         "use",
         format!("{{ requests = {} }}", young.use_requests),
-        "what an account may use at the start",
+        format!("{RAMP_WEEKS} whole weeks' quotas"),
     );
     [pool, ramp]
 }
@@ -314,6 +317,9 @@ fn cohort_sections(name: &str, sizes: &Sizes) -> [Section; 2] {
         cohort.rules(meter, vec![quota("day", limit, &comment)]);
     }
     let mut floor = Section::new(["tiers", name, "floor"]);
-    floor.plain("requests", format!("\"{}/week\"", said(sizes.floor)), "p25 of accounts' busiest week");
+    let window =
+        if sizes.account.first().is_some_and(|limits| limits.week.is_some()) { "week" } else { "day" };
+    let comment = format!("p25 of accounts' busiest {window}");
+    floor.plain("requests", format!("\"{}/{window}\"", said(sizes.floor)), comment);
     [cohort, floor]
 }
