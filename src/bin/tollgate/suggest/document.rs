@@ -1,7 +1,5 @@
 //! A policy text with a comment beside each number.
 
-use std::fmt::Write;
-
 /// One limit on one meter, as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rule {
@@ -62,67 +60,84 @@ impl Document {
     }
 
     pub(super) fn text(&self) -> String {
-        let mut text = String::new();
-        for section in &self.sections {
-            if !text.is_empty() {
-                text.push('\n');
+        self.lines().into_iter().map(|(line, _)| line + "\n").collect()
+    }
+
+    /// Takes out the rule that stands on line `number` of the text, from 1, and tells it; none if none stands there.
+    pub(super) fn remove(&mut self, number: usize) -> Option<String> {
+        let (_, origin) = self.lines().into_iter().nth(number.checked_sub(1)?)?;
+        let (section, entry, rule) = origin?;
+        let section = self.sections.get_mut(section)?;
+        let (meter, value) = section.entries.get_mut(entry)?;
+        let Value::Rules(rules) = value else { return None };
+        if rule >= rules.len() {
+            return None;
+        }
+        let removed = rules.remove(rule);
+        let told = format!("{}.{meter} {}", section.path.join("."), removed.text);
+        if rules.is_empty() {
+            section.entries.remove(entry);
+        }
+        Some(told)
+    }
+
+    /// Each line, and which rule it is: its section, entry and place in that.
+    fn lines(&self) -> Vec<(String, Option<(usize, usize, usize)>)> {
+        let mut lines: Vec<(String, Option<(usize, usize, usize)>)> = Vec::new();
+        for (section_index, section) in self.sections.iter().enumerate() {
+            if !lines.is_empty() {
+                lines.push((String::new(), None));
             }
             for note in &section.notes {
-                wrap(&mut text, note);
+                lines.extend(wrap(note).into_iter().map(|line| (line, None)));
             }
             if section.entries.is_empty() {
                 continue;
             }
             if !section.path.is_empty() {
                 let path: Vec<String> = section.path.iter().map(|step| key(step)).collect();
-                line(&mut text, &format!("[{}]", path.join(".")), "");
+                lines.push((format!("[{}]", path.join(".")), None));
             }
-            for (name, value) in &section.entries {
+            for (entry_index, (name, value)) in section.entries.iter().enumerate() {
                 match value {
                     Value::Plain(value, comment) => {
-                        line(&mut text, &format!("{} = {value}", key(name)), comment);
+                        lines.push((line(&format!("{} = {value}", key(name)), comment), None));
                     }
                     Value::Rules(rules) => {
-                        line(&mut text, &format!("{} = [", key(name)), "");
-                        for rule in rules {
-                            line(&mut text, &format!("    {},", rule.text), &rule.comment);
+                        lines.push((format!("{} = [", key(name)), None));
+                        for (index, rule) in rules.iter().enumerate() {
+                            let text = line(&format!("    {},", rule.text), &rule.comment);
+                            lines.push((text, Some((section_index, entry_index, index))));
                         }
-                        line(&mut text, "]", "");
+                        lines.push(("]".to_owned(), None));
                     }
                 }
             }
         }
-        text
+        lines
     }
 }
 
-fn line(text: &mut String, content: &str, comment: &str) {
-    text.push_str(content);
-    if !comment.is_empty() {
-        let room = COMMENT_COLUMN.saturating_sub(content.chars().count()).max(2);
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{:room$}# {}", "", one_line(comment));
+fn line(content: &str, comment: &str) -> String {
+    if comment.is_empty() {
+        return content.to_owned();
     }
-    text.push('\n');
+    let room = COMMENT_COLUMN.saturating_sub(content.chars().count()).max(2);
+    format!("{content}{:room$}# {}", "", one_line(comment))
 }
 
-fn wrap(text: &mut String, note: &str) {
-    let note = one_line(note);
-    let mut length = 0;
-    for word in note.split(' ') {
-        if length > 0 && length + 1 + word.chars().count() > WIDTH {
-            text.push('\n');
-            length = 0;
+fn wrap(note: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut current = "#".to_owned();
+    for word in one_line(note).split(' ') {
+        if current.len() > 1 && current.chars().count() + 1 + word.chars().count() > WIDTH {
+            lines.push(std::mem::replace(&mut current, "#".to_owned()));
         }
-        if length == 0 {
-            text.push('#');
-            length = 1;
-        }
-        text.push(' ');
-        text.push_str(word);
-        length += 1 + word.chars().count();
+        current.push(' ');
+        current.push_str(word);
     }
-    text.push('\n');
+    lines.push(current);
+    lines
 }
 
 /// A comment ends with its line, whatever a name in it holds.
@@ -145,6 +160,13 @@ pub(super) fn string(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn tier_of() -> Section {
+        let rule = |text: &str| Rule { kind: String::new(), text: text.to_owned(), comment: String::new() };
+        let mut tier = Section::new(["tiers", "t"]);
+        tier.rules("requests", vec![rule("\"5/min\""), rule("{ quota = \"9/day\" }")]);
+        tier
+    }
+
     #[test]
     fn what_is_written_is_read_back() {
         let mut root = Section::new([]);
@@ -164,5 +186,13 @@ mod tests {
         let rules = &table["tiers"]["a \"b\"\n"]["account"]["requests"];
         assert_eq!(rules[1]["quota"].as_str(), Some("9/day"));
         assert!(text.contains("# said of it"));
+        let document = || Document { sections: vec![tier_of(), Section::new(["x"])] };
+        let number = 1 + document().text().lines().position(|line| line.contains("9/day")).unwrap();
+        let mut shorter = document();
+        assert_eq!(shorter.remove(number).unwrap(), "tiers.t.requests { quota = \"9/day\" }");
+        assert_eq!(shorter.remove(number), None);
+        assert_eq!(shorter.remove(number - 1).unwrap(), "tiers.t.requests \"5/min\"");
+        assert!(!shorter.text().contains("requests"));
+        assert_eq!(shorter.remove(0), None);
     }
 }

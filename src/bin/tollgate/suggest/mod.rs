@@ -17,7 +17,7 @@ use std::{
 
 use tollgate::Plan;
 
-use self::observe::Observed;
+use self::{document::Document, observe::Observed};
 use crate::{failure::Failure, row::Source};
 
 /// What to size, and where to put it.
@@ -51,19 +51,40 @@ pub(crate) fn run(options: &Options, mut source: impl Source, out: &mut impl Wri
     if let Some(base) = &base {
         base::keep(&mut document, base);
     }
-    let text = document.text();
     // Nothing is written that `lint` would refuse.
-    let plan = Plan::from_toml(&text)
-        .map_err(|error| Failure::new(format!("the suggested policy is not valid: {error}")))?;
+    let (plan, left_out) = settle(&mut document)?;
+    let text = document.text();
     fs::write(&options.out, &text).map_err(|error| Failure::file(&options.out, error))?;
-    summary(options, &observed, &tiers, &plan, out).map_err(|error| Failure::output(&error))
+    summary(options, &observed, &tiers, (&plan, &left_out), out).map_err(|error| Failure::output(&error))
+}
+
+/// Takes out rules that could never bind, one after another, until the rest is a policy.
+///
+/// A limit that a base policy sets by hand may be wider than what was sized beside it, or tighter.
+fn settle(document: &mut Document) -> Result<(Plan, Vec<String>), Failure> {
+    let mut left_out = Vec::new();
+    loop {
+        let error = match Plan::from_toml(&document.text()) {
+            Ok(plan) => return Ok((plan, left_out)),
+            Err(error) => error,
+        };
+        let pointless = |problem: &&tollgate::Problem| problem.message().contains("can never bind");
+        let line = error.problems().iter().filter(pointless).find_map(tollgate::Problem::line);
+        match line.and_then(|line| document.remove(line)) {
+            Some(rule) => left_out.push(rule),
+            None => {
+                let message = format!("the suggested policy is not valid: {error}; try it without a base");
+                return Err(Failure::new(message));
+            }
+        }
+    }
 }
 
 fn summary(
     options: &Options,
     observed: &Observed,
     tiers: &[(&observe::Tier, size::Sizes)],
-    plan: &Plan,
+    (plan, left_out): (&Plan, &[String]),
     out: &mut impl Write,
 ) -> std::io::Result<()> {
     let (rows, days) = (observed.rows, observed.span_days());
@@ -84,6 +105,9 @@ fn summary(
             (None, None) => {}
         }
         writeln!(out)?;
+    }
+    for rule in left_out {
+        writeln!(out, "  left out, for others always refuse first: {rule}")?;
     }
     for warning in plan.describe().warnings {
         writeln!(out, "  warning: {warning}")?;

@@ -21,7 +21,7 @@ pub(super) const PACE: (f64, f64) = (0.999, 3.0);
 /// The share of accounts whose busiest week fits, and the margin over it.
 pub(super) const WEEK: (f64, f64) = (0.995, 1.1);
 /// Both, for a day and for a week, where accounts are keys of programs: they differ more than persons.
-pub(super) const KEYS: (f64, f64) = (0.999, 2.0);
+pub(super) const KEYS: (f64, f64) = (0.999, 3.0);
 /// The share of organizations whose use fits, and the margin over it.
 pub(super) const ORGANIZATION: (f64, f64) = (0.99, 1.5);
 /// A total over the busiest day but one, by measure: tokens vary more than requests.
@@ -291,17 +291,18 @@ fn organization(sizes: &mut Sizes, tier: &Tier, weeks: bool) {
     } else {
         Level::default()
     };
-    // Room for two accounts, whatever was seen: else the account's own limits would say nothing.
-    let times = if sizes.few { 1 } else { 2 };
-    let two = |amount: u64, seen: u64| readable(amount.saturating_mul(times).max(seen) as f64);
+    // At least what one account may: else the account's own limits would say nothing. Where nobody was seen to
+    // share, room for two.
+    let times = if sizes.few || sizes.shared_organizations > 0 { 1 } else { 2 };
+    let room = |amount: u64, seen: u64| readable(amount.saturating_mul(times).max(seen) as f64);
     sizes.organization = std::array::from_fn(|measure| {
         let account = sizes.account.get(measure).copied().unwrap_or_default();
         let seen = observed.get(measure).copied().unwrap_or_default();
         Limits {
-            rate: two(account.rate, seen.rate),
-            burst: two(account.burst, seen.burst),
-            day: two(account.day, seen.day),
-            week: account.week.map(|week| two(week, seen.week.unwrap_or(0))),
+            rate: room(account.rate, seen.rate),
+            burst: room(account.burst, seen.burst),
+            day: room(account.day, seen.day),
+            week: account.week.map(|week| room(week, seen.week.unwrap_or(0))),
             month: None,
         }
     });

@@ -51,15 +51,13 @@ pub(super) fn readable(number: f64) -> u64 {
     number.div_ceil(unit) * unit
 }
 
-/// A number as a policy says it: `950`, `"12k"`, `"1.8M"` without the quotes.
+/// A number as a policy says it: `950`, `9.5k`, `1.25M`.
 pub(super) fn said(number: u64) -> String {
     for (unit, suffix) in [(1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")] {
-        if number >= 10 * unit && number.is_multiple_of(unit) {
-            return format!("{}{suffix}", number / unit);
-        }
-        if number >= unit && number.is_multiple_of(unit / 10) {
-            let (whole, tenth) = (number / unit, number % unit / (unit / 10));
-            return if tenth == 0 { format!("{whole}{suffix}") } else { format!("{whole}.{tenth}{suffix}") };
+        if number >= unit && number.is_multiple_of(unit / 100) {
+            let (whole, hundredths) = (number / unit, number % unit / (unit / 100));
+            let fraction = format!(".{hundredths:02}");
+            return format!("{whole}{}{suffix}", fraction.trim_end_matches('0').trim_end_matches('.'));
         }
     }
     number.to_string()
@@ -88,12 +86,13 @@ mod tests {
             (0.2, 1, "1"),
             (98.2, 99, "99"),
             (101.0, 105, "105"),
-            (1_234.0, 1_250, "1250"),
+            (1_234.0, 1_250, "1.25k"),
             (9_420.0, 9_500, "9.5k"),
             (17_215.0, 17_500, "17.5k"),
             (21_001.0, 22_000, "22k"),
             (1_710_000.0, 1_800_000, "1.8M"),
             (1_990_001.0, 2_000_000, "2M"),
+            (1_040_000.0, 1_050_000, "1.05M"),
             (31_400_000_000.0, 32_000_000_000, "32G"),
         ] {
             assert_eq!(readable(number), wanted);

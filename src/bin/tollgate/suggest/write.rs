@@ -19,19 +19,19 @@ const LADDER: [&str; 7] = ["anonymous", "free", "unverified", "verified", "pro",
 /// The kinds of evidence that a trace may have, as a policy names them.
 const EVIDENCE: [&str; 4] = ["address", "payment", "client", "template"];
 
-/// Whether the policy keys about evidence and new accounts are written.
-const EVIDENCE_KEYS: bool = true;
-
 /// The policy for `tiers`, which are sorted from the least known identity to the best.
 pub(super) fn policy(observed: &Observed, tiers: &[(&Tier, Sizes)], source: &str) -> Document {
     let mut document = Document { sections: vec![root(observed, tiers, source)] };
+    let evidence = evidence(observed);
     for (index, (tier, sizes)) in tiers.iter().enumerate() {
-        let next = tiers.get(index + 1).map(|(next, _)| &*next.name);
-        write_tier(&mut document, tier, sizes, next, index);
+        let place = Place {
+            rank: index,
+            next: tiers.get(index + 1).map(|(next, _)| &*next.name),
+            observes: evidence.is_some(),
+        };
+        write_tier(&mut document, tier, sizes, place);
     }
-    if EVIDENCE_KEYS {
-        document.sections.extend(evidence(observed));
-    }
+    document.sections.extend(evidence);
     document
 }
 
@@ -145,10 +145,20 @@ fn rules(limits: &Limits, sources: &Sources, with_rate: bool) -> Vec<Rule> {
     rules
 }
 
-fn write_tier(document: &mut Document, tier: &Tier, sizes: &Sizes, next: Option<&str>, rank: usize) {
+/// Where a tier stands among the others.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    rank: usize,
+    /// The next better tier.
+    next: Option<&'a str>,
+    /// Whether the policy observes evidence; without it there are no cohorts.
+    observes: bool,
+}
+
+fn write_tier(document: &mut Document, tier: &Tier, sizes: &Sizes, place: Place<'_>) {
     let name = &*tier.name;
     let mut head = Section::new(["tiers", name]);
-    head.notes.push(String::new());
+
     head.notes.push(format!(
         "{name}: {} accounts, {} organizations ({} with several accounts).",
         tier.accounts.len(),
@@ -168,9 +178,7 @@ fn write_tier(document: &mut Document, tier: &Tier, sizes: &Sizes, next: Option<
         ));
     }
     head.notes.extend(sizes.no_pool.clone());
-    if EVIDENCE_KEYS {
-        tier_keys(&mut head, sizes, next, rank);
-    }
+    tier_keys(&mut head, sizes, place);
     document.sections.push(head);
     let mut account = Section::new(["tiers", name, "account"]);
     let sources = account_sources(sizes);
@@ -181,7 +189,15 @@ fn write_tier(document: &mut Document, tier: &Tier, sizes: &Sizes, next: Option<
     let mut organization = Section::new(["tiers", name, "organization"]);
     let sources = organization_sources(sizes);
     for (meter, limits) in METERS.iter().zip(&sizes.organization) {
-        organization.rules(meter, rules(limits, &sources, *meter == "requests"));
+        let mut limits = *limits;
+        if sizes.shared_organizations == 0 {
+            // Beside the accounts' own, one window and two meters are enough.
+            if *meter == "input_tokens" {
+                continue;
+            }
+            limits.week = None;
+        }
+        organization.rules(meter, rules(&limits, &sources, *meter == "requests"));
     }
     document.sections.push(organization);
     let mut total = Section::new(["tiers", name, "total"]);
@@ -190,16 +206,16 @@ fn write_tier(document: &mut Document, tier: &Tier, sizes: &Sizes, next: Option<
         total.rules(meter, rules(limits, &sources, *meter == "requests"));
     }
     document.sections.push(total);
-    if let Some(young) = sizes.young.as_ref().filter(|_| EVIDENCE_KEYS) {
+    if let Some(young) = &sizes.young {
         document.sections.extend(young_sections(name, young, sizes));
     }
-    if EVIDENCE_KEYS {
+    if place.observes {
         document.sections.extend(cohort_sections(name, sizes));
     }
 }
 
-fn tier_keys(head: &mut Section, sizes: &Sizes, next: Option<&str>, rank: usize) {
-    if let Some(next) = next {
+fn tier_keys(head: &mut Section, sizes: &Sizes, place: Place<'_>) {
+    if let Some(next) = place.next {
         head.plain("step_up", string(next), "the next better tier");
     }
     if sizes.light_share > 0.0 {
@@ -212,8 +228,10 @@ fn tier_keys(head: &mut Section, sizes: &Sizes, next: Option<&str>, rank: usize)
             ),
         );
     }
-    let sensitivity = 1.0 - 0.2 * (rank.min(3) as f64);
-    head.plain("sensitivity", format!("{sensitivity:.1}"), "a better known identity needs more evidence");
+    if place.observes {
+        let sensitivity = 1.0 - 0.2 * (place.rank.min(3) as f64);
+        head.plain("sensitivity", format!("{sensitivity:.1}"), "a better known identity needs more evidence");
+    }
 }
 
 fn account_sources(sizes: &Sizes) -> Sources {
@@ -243,12 +261,16 @@ fn organization_sources(sizes: &Sizes) -> Sources {
         if sizes.shared_organizations == 0 {
             return "no organization had several accounts: twice an account's".to_owned();
         }
-        format!("{margin} x {} of organizations' busiest {what}, at least twice an account's", percent(share))
+        format!("{margin} x {} of organizations' busiest {what}, at least an account's", percent(share))
     };
     Sources {
         day: of("day"),
         week: of("week"),
-        rate: format!("{} x {} of organizations' busiest ten minutes", PACE.1, percent(share)),
+        rate: if sizes.shared_organizations == 0 {
+            of("")
+        } else {
+            format!("{} x {} of organizations' busiest ten minutes", PACE.1, percent(PACE.0))
+        },
         burst: "burst: of minutes".to_owned(),
     }
 }
@@ -312,7 +334,7 @@ fn young_sections(name: &str, young: &Young, sizes: &Sizes) -> [Section; 2] {
 fn cohort_sections(name: &str, sizes: &Sizes) -> [Section; 2] {
     let (accounts, share) = COHORT;
     let mut cohort = Section::new(["tiers", name, "cohort"]);
-    for (meter, limit) in METERS.iter().zip(sizes.cohort) {
+    for (meter, limit) in METERS.iter().zip(sizes.cohort).filter(|(meter, _)| **meter != "input_tokens") {
         let comment = format!("{accounts} accounts at {} of accounts' busiest day", percent(share));
         cohort.rules(meter, vec![quota("day", limit, &comment)]);
     }
