@@ -97,11 +97,13 @@ fn summary(
         if sizes.scale > 1.0 {
             write!(out, "; shorter than a day, taken {:.1} times", sizes.scale)?;
         }
+        let (beyond, share) = sizes.beyond;
+        write!(out, "; {beyond} beyond their own quotas, by {:.1}% of the tier's requests", share * 100.0)?;
         match (&sizes.young, &sizes.no_pool) {
             (Some(young), _) => {
                 write!(out, "; a pool for {} accounts younger than {} days", young.accounts, young.age_days)?;
             }
-            (None, Some(why)) => write!(out, "; {why}")?,
+            (None, Some(why)) => write!(out, ". {why}")?,
             (None, None) => {}
         }
         writeln!(out)?;

@@ -6,7 +6,7 @@
 
 use super::{
     observe::{Account, DAY_MS, MEASURES, Observed, Tier, Usage},
-    statistics::{busy, needed_burst, quantile, readable, steady_sum},
+    statistics::{busy, needed_burst, quantile, readable, readable_below, steady_sum},
 };
 
 /// Fewer accounts than this say little about others: the margin is [`FEW_MARGIN`].
@@ -22,10 +22,10 @@ pub(super) const PACE: (f64, f64) = (0.999, 3.0);
 pub(super) const WEEK: (f64, f64) = (0.995, 1.1);
 /// Both, for a day and for a week, where accounts are keys of programs: they differ more than persons.
 pub(super) const KEYS: (f64, f64) = (0.999, 3.0);
-/// The share of organizations whose use fits, and the margin over it.
-pub(super) const ORGANIZATION: (f64, f64) = (0.99, 1.5);
-/// A total over the busiest day but one, by measure: tokens vary more than requests.
-pub(super) const TOTAL: [f64; MEASURES] = [1.9, 2.0, 2.0];
+/// The share of organizations whose use fits, and the margin over it, by measure: answers are what is harvested.
+pub(super) const ORGANIZATION: (f64, [f64; MEASURES]) = (0.99, [2.0, 2.0, 1.5]);
+/// A total over the busiest day but one; rounded down, so that it never passes this.
+pub(super) const TOTAL: f64 = 2.0;
 /// A total over the busiest day, such as a viral one.
 pub(super) const TOTAL_OVER_PEAK: f64 = 1.25;
 /// Room kept for accounts that are not new, over their busiest day but one.
@@ -104,6 +104,8 @@ pub(super) struct Sizes {
     pub(super) light_below: f64,
     pub(super) cohort: [u64; MEASURES],
     pub(super) floor: u64,
+    /// Accounts that offered more requests than their own quotas, at most, and which part of all they will miss.
+    pub(super) beyond: (usize, f64),
 }
 
 /// The size of every limit of `tier`.
@@ -119,7 +121,7 @@ pub(super) fn size(observed: &Observed, tier: &Tier) -> Sizes {
         (false, true) => [PACE, DAY, WEEK],
         (false, false) => [PACE, KEYS, KEYS],
     };
-    let account = level(usages, shares, scale, weeks);
+    let account = level(usages, |_| shares, scale, weeks);
     let shared_organizations = shared(tier);
     let mut sizes = Sizes {
         few,
@@ -136,12 +138,13 @@ pub(super) fn size(observed: &Observed, tier: &Tier) -> Sizes {
         light_below: 0.0,
         cohort: Default::default(),
         floor: 1,
+        beyond: (0, 0.0),
     };
     let age = if persons { young_age(observed, tier) } else { None };
     if persons && age.is_none() {
         let least = LEAST_YOUNG;
         sizes.no_pool =
-            Some(format!("no pool and no ramp: fewer than {least} accounts of known age were new"));
+            Some(format!("No pool and no ramp: fewer than {least} accounts of known age were new."));
     }
     if let Some(days) = age {
         start(&mut sizes, tier, days);
@@ -152,7 +155,33 @@ pub(super) fn size(observed: &Observed, tier: &Tier) -> Sizes {
         pool(&mut sizes, observed, tier, days);
     }
     light(&mut sizes, tier);
+    sizes.beyond = beyond(&sizes, tier);
     sizes
+}
+
+/// Who offered more requests than its own quotas will allow: how many accounts, and which share of the tier's requests.
+fn beyond(sizes: &Sizes, tier: &Tier) -> (usize, f64) {
+    let [Limits { day, week, .. }, ..] = sizes.account;
+    let (mut accounts, mut missed, mut all) = (0, 0_u64, 0_u64);
+    for account in &tier.accounts {
+        let (mut own, mut used, mut current) = (0, 0, 0);
+        for (date, [requests, ..]) in &account.usage.days {
+            if date / 7 != current {
+                (current, used) = (date / 7, 0);
+            }
+            let share = match sizes.young {
+                Some(young) if account.is_young(*date, young.age_days * DAY_MS) => young.start,
+                _ => 1.0,
+            };
+            let part = |limit: u64| (limit as f64 * share) as u64;
+            let left = week.map_or(u64::MAX, |week| part(week).saturating_sub(used));
+            let admitted = (*requests).min(part(day)).min(left);
+            (own, used, all) = (own + requests - admitted, used + admitted, all + requests);
+        }
+        accounts += usize::from(own > 0);
+        missed += own;
+    }
+    (accounts, missed as f64 / all.max(1) as f64)
 }
 
 /// Sorted values of all subjects.
@@ -165,11 +194,12 @@ fn sorted<'a>(usages: impl Iterator<Item = &'a Usage>, value: impl Fn(&Usage) ->
 /// Limits that hold the given share of subjects with the given margin.
 fn level<'a, I: Iterator<Item = &'a Usage>>(
     usages: impl Fn() -> I,
-    [pace_of, day_of, week_of]: [(f64, f64); 3],
+    shares: impl Fn(usize) -> [(f64, f64); 3],
     scale: f64,
     weeks: bool,
 ) -> Level {
     std::array::from_fn(|measure| {
+        let [pace_of, day_of, week_of] = shares(measure);
         let of = |value: &dyn Fn(&Usage) -> u64, (share, margin): (f64, f64)| {
             quantile(&sorted(usages(), value), share) as f64 * margin
         };
@@ -192,7 +222,7 @@ fn persons(tier: &Tier) -> (bool, Option<String>) {
         return (true, None);
     }
     let why = format!(
-        "no pool and no ramp: an organization has {each:.1} accounts here, and its limits bound a new key"
+        "No pool and no ramp: an organization has {each:.1} accounts here, and its limits bound a new key."
     );
     (false, Some(why))
 }
@@ -286,7 +316,11 @@ fn start(sizes: &mut Sizes, tier: &Tier, age_days: u64) {
 fn organization(sizes: &mut Sizes, tier: &Tier, weeks: bool) {
     let observed = if sizes.shared_organizations > 0 {
         let few = tier.organizations.len() < FEW;
-        let shares = if few { [(1.0, FEW_MARGIN); 3] } else { [PACE, ORGANIZATION, ORGANIZATION] };
+        let (share, margins) = ORGANIZATION;
+        let shares = |measure: usize| {
+            let margin = margins.get(measure).copied().unwrap_or(FEW_MARGIN);
+            if few { [(1.0, FEW_MARGIN); 3] } else { [PACE, (share, margin), (share, margin)] }
+        };
         level(|| tier.organizations.iter(), shares, sizes.scale, weeks)
     } else {
         Level::default()
@@ -317,19 +351,19 @@ fn totals(sizes: &mut Sizes, observed: &Observed, tier: &Tier, weeks: bool) {
         // Of each account no more than it will be allowed: one that is far above the others is not need.
         let days = by_day(observed, tier, measure, account.day, |_, _| true);
         let (high, peak) = (busy(&days), days.iter().copied().max().unwrap_or(0));
-        let margin = TOTAL.get(measure).copied().unwrap_or(TOTAL_OVER_PEAK);
+
         let organization = sizes.organization.get(measure).copied().unwrap_or_default();
         let over = |margin: f64, amount: u64| amount as f64 * margin * sizes.scale;
-        let day = readable(over(margin, high).max(over(TOTAL_OVER_PEAK, peak))).max(organization.day);
+        let day = readable_below(over(TOTAL, high)).max(readable(over(TOTAL_OVER_PEAK, peak))).max(organization.day);
         let week = weeks.then(|| {
             let most = days.chunks(7).map(steady_sum).max().unwrap_or(0);
-            readable((most as f64 * margin).max(peak as f64 * TOTAL_OVER_PEAK))
+            readable_below(most as f64 * TOTAL).max(readable(peak as f64 * TOTAL_OVER_PEAK))
                 .max(day)
                 .max(organization.week.unwrap_or(0))
         });
         let month = (observed.span_days() >= MONTH_DAYS).then(|| {
             let most = days.chunks(30).map(steady_sum).max().unwrap_or(0);
-            readable(most as f64 * margin).max(week.unwrap_or(day))
+            readable_below(most as f64 * TOTAL).max(week.unwrap_or(day))
         });
         // Twice the pace that would use the day's quota: a flood lasts half a day at most, honest mornings fit.
         let rate = readable(day as f64 / 1440.0 * 2.0).max(organization.rate);

@@ -41,14 +41,22 @@ pub(super) fn needed_burst(hours: &[(u64, u64)], rate: f64) -> f64 {
 /// `number` rounded up to what an operator would write: two digits, and a half where the first is a one.
 pub(super) fn readable(number: f64) -> u64 {
     let number = number.ceil().clamp(1.0, 1e18) as u64;
+    let unit = unit(number);
+    number.div_ceil(unit) * unit
+}
+
+/// The same, rounded down.
+pub(super) fn readable_below(number: f64) -> u64 {
+    let number = number.floor().clamp(1.0, 1e18) as u64;
+    number / unit(number) * unit(number)
+}
+
+fn unit(number: u64) -> u64 {
     let mut unit = 1;
     while number.div_ceil(unit) > 100 {
         unit *= 10;
     }
-    if unit > 1 && number <= 20 * unit {
-        unit /= 2;
-    }
-    number.div_ceil(unit) * unit
+    if unit > 1 && number <= 20 * unit { unit / 2 } else { unit }
 }
 
 /// A number as a policy says it: `950`, `9.5k`, `1.25M`.
@@ -99,6 +107,8 @@ mod tests {
             assert_eq!(said(wanted), text);
         }
         assert_eq!(said(123_456_789), "123456789");
+        assert_eq!(readable_below(19_142.0), 19_000);
+        assert_eq!(readable_below(99.9), 99);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{
         COHORT, DAY, FEW, FEW_MARGIN, FIRST_WEEK, KEYS, LIGHT, Limits, ORGANIZATION, PACE, RAMP_WEEKS,
         SETTLED, Sizes, TOTAL, TOTAL_OVER_PEAK, WEEK, Young,
     },
-    statistics::{readable, said},
+    statistics::{readable, readable_below, said},
 };
 
 /// The meters that a trace measures.
@@ -178,6 +178,16 @@ fn write_tier(document: &mut Document, tier: &Tier, sizes: &Sizes, place: Place<
         ));
     }
     head.notes.extend(sizes.no_pool.clone());
+    let (accounts, share) = sizes.beyond;
+    head.notes.push(format!(
+        "Of what was offered, {accounts} accounts would miss requests by their own quotas: {:.1}% of the tier's. {}",
+        share * 100.0,
+        match (place.next, accounts) {
+            (_, 0) => "",
+            (Some(_), _) => "The way out is a better tier; if those are customers to keep, raise `week` or `start`.",
+            (None, _) => "If those are customers to keep, raise `day` and `week`.",
+        }
+    ));
     tier_keys(&mut head, sizes, place);
     document.sections.push(head);
     let mut account = Section::new(["tiers", name, "account"]);
@@ -187,8 +197,8 @@ fn write_tier(document: &mut Document, tier: &Tier, sizes: &Sizes, place: Place<
     }
     document.sections.push(account);
     let mut organization = Section::new(["tiers", name, "organization"]);
-    let sources = organization_sources(sizes);
-    for (meter, limits) in METERS.iter().zip(&sizes.organization) {
+    for ((measure, meter), limits) in METERS.iter().enumerate().zip(&sizes.organization) {
+        let sources = organization_sources(sizes, measure);
         let mut limits = *limits;
         if sizes.shared_organizations == 0 {
             // Beside the accounts' own, one window and two meters are enough.
@@ -201,8 +211,8 @@ fn write_tier(document: &mut Document, tier: &Tier, sizes: &Sizes, place: Place<
     }
     document.sections.push(organization);
     let mut total = Section::new(["tiers", name, "total"]);
-    for (((meter, limits), days), margin) in METERS.iter().zip(&sizes.total).zip(sizes.days).zip(TOTAL) {
-        let sources = total_sources(margin, limits, sizes, days);
+    for ((meter, limits), days) in METERS.iter().zip(&sizes.total).zip(sizes.days) {
+        let sources = total_sources(limits, sizes, days);
         total.rules(meter, rules(limits, &sources, *meter == "requests"));
     }
     document.sections.push(total);
@@ -255,8 +265,9 @@ fn account_sources(sizes: &Sizes) -> Sources {
     }
 }
 
-fn organization_sources(sizes: &Sizes) -> Sources {
-    let (share, margin) = ORGANIZATION;
+fn organization_sources(sizes: &Sizes, measure: usize) -> Sources {
+    let (share, margins) = ORGANIZATION;
+    let margin = margins.get(measure).copied().unwrap_or(FEW_MARGIN);
     let of = |what: &str| {
         if sizes.shared_organizations == 0 {
             return "no organization had several accounts: twice an account's".to_owned();
@@ -275,19 +286,19 @@ fn organization_sources(sizes: &Sizes) -> Sources {
     }
 }
 
-fn total_sources(margin: f64, limits: &Limits, sizes: &Sizes, (high, peak): (u64, u64)) -> Sources {
+fn total_sources(limits: &Limits, sizes: &Sizes, (high, peak): (u64, u64)) -> Sources {
     let (high, peak) = (high as f64 * sizes.scale, peak as f64 * sizes.scale);
-    let sized = readable((high * margin).max(peak * TOTAL_OVER_PEAK));
+    let sized = readable_below(high * TOTAL).max(readable(peak * TOTAL_OVER_PEAK));
     let day = if limits.day > sized {
         "an organization's own: the days offered less".to_owned()
-    } else if high * margin >= peak * TOTAL_OVER_PEAK {
-        format!("{margin:.1} x the busiest day but one ({})", said(readable(high)))
+    } else if high * TOTAL >= peak * TOTAL_OVER_PEAK {
+        format!("{TOTAL} x the busiest day but one ({})", said(readable(high)))
     } else {
         format!("{TOTAL_OVER_PEAK} x the busiest day ({})", said(readable(peak)))
     };
     Sources {
         day,
-        week: format!("{margin:.1} x the days' sum, the busiest counted as the next"),
+        week: format!("{TOTAL} x the days' sum, the busiest counted as the next"),
         rate: "twice the day's pace".to_owned(),
         burst: "burst: 1.5 x what the busiest hours need".to_owned(),
     }
