@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 /// A short name kept in place, of at most `N` bytes of UTF-8: a tier, a meter, a rule.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Name<const N: usize = 31> {
+pub struct Name<const N: usize = 23> {
     length: u8,
     bytes: [u8; N],
 }
@@ -86,6 +86,11 @@ impl fmt::Display for Level {
     }
 }
 
+/// Nanoseconds of a minute.
+const MINUTE: u64 = 60_000_000_000;
+/// Bits behind the point of the supply that a rate gives in a nanosecond.
+pub(crate) const SUPPLY_BITS: u32 = 60;
+
 /// When a refusal passes, in the integers that a bucket has at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
@@ -93,11 +98,10 @@ pub(crate) enum Wait {
     OnRelease,
     /// At this instant of limiter time.
     At(u64),
-    /// When the supply `(t * multiplier) >> bits` reaches `need`.
+    /// When the supply `(t * multiplier) >> SUPPLY_BITS` reaches `need`.
     Supply {
         need: u64,
         multiplier: u64,
-        bits: u32,
     },
     Never,
 }
@@ -108,9 +112,9 @@ impl Wait {
         match self {
             Wait::OnRelease | Wait::Never => None,
             Wait::At(instant) => Some(instant),
-            Wait::Supply { need, multiplier, bits } => {
-                // The least t with t * multiplier >= need << bits.
-                let instant = (u128::from(need) << bits).div_ceil(u128::from(multiplier.max(1)));
+            Wait::Supply { need, multiplier } => {
+                // The least t with t * multiplier >= need << SUPPLY_BITS.
+                let instant = (u128::from(need) << SUPPLY_BITS).div_ceil(u128::from(multiplier.max(1)));
                 Some(u64::try_from(instant).unwrap_or(u64::MAX))
             }
         }
@@ -167,36 +171,41 @@ impl Receipt {
 
 /// A refused request: nothing was charged anywhere.
 ///
-/// It names the refusal that passes last among all the buckets on the request's path. 160 bytes, no heap; the
+/// It names the refusal that passes last among all the buckets on the request's path. 128 bytes, no heap; the
 /// wait is a 128-bit division, done when it is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Denial {
-    pub(crate) tier: Name,
-    pub(crate) meter: Name,
-    pub(crate) rule: RuleName,
-    /// The wait, taken apart so that this fits 160 bytes.
+    tier: Name,
+    meter: Name,
+    /// Empty where the policy names none.
+    step_up: Name,
+    rule: RuleName,
+    /// The wait, taken apart so that this fits 128 bytes.
     need: u64,
     multiplier: u64,
     left: u64,
     at: u64,
-    /// When the factor ends, in nanoseconds of limiter time.
-    pub(crate) factor_until: u64,
-    /// The tier that would lift it; empty where the policy names none.
-    pub(crate) step_up: Name,
     /// Sixteenths.
-    pub(crate) factor: u16,
+    factor: u16,
+    /// Minutes.
+    factor_for: u16,
     wait: WaitKind,
     level: Level,
-    overflow: bool,
-    pub(crate) withheld: bool,
-    pub(crate) tightened: bool,
+    flags: u8,
 }
+
+/// The bucket was a shared overflow line.
+const OVERFLOW: u8 = 1;
+/// The bucket had that much, and kept it.
+const WITHHELD: u8 = 2;
+/// The bucket would have admitted that much but for the factor.
+const TIGHTENED: u8 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WaitKind {
     OnRelease,
     At,
-    Supply(u8),
+    Supply,
     Never,
 }
 
@@ -208,36 +217,58 @@ pub(crate) struct Refusal {
     pub(crate) left: u64,
 }
 
+/// How evidence, or a reserve, has made a bucket refuse.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Because {
+    pub(crate) overflow: bool,
+    pub(crate) withheld: bool,
+    /// Without the factor it would have admitted.
+    pub(crate) tightened: bool,
+    /// Sixteenths.
+    pub(crate) factor: u16,
+    /// When the factor ends.
+    pub(crate) until: u64,
+}
+
+impl Because {
+    /// There was too little.
+    #[inline(always)]
+    pub(crate) fn empty(overflow: bool) -> Because {
+        Because { overflow, withheld: false, tightened: false, factor: 16, until: 0 }
+    }
+}
+
 impl Denial {
+    #[inline(always)]
     pub(crate) fn new(
         refusal: Refusal,
-        (level, tier, meter, rule): (Level, Name, Name, RuleName),
+        (level, meter, rule): (Level, Name, RuleName),
+        (tier, step_up): (Name, Name),
         at: u64,
-        overflow: bool,
+        because: Because,
     ) -> Denial {
         let (wait, need, multiplier) = match refusal.wait {
             Wait::OnRelease => (WaitKind::OnRelease, 0, 0),
             Wait::At(instant) => (WaitKind::At, instant, 0),
-            // `bits` is SUPPLY_BITS, 60.
-            Wait::Supply { need, multiplier, bits } => (WaitKind::Supply(bits as u8), need, multiplier),
+            Wait::Supply { need, multiplier } => (WaitKind::Supply, need, multiplier),
             Wait::Never => (WaitKind::Never, 0, 0),
         };
+        let Because { overflow, withheld, tightened, factor, until } = because;
+        let flag = |is: bool, flag: u8| if is { flag } else { 0 };
         Denial {
             tier,
             meter,
+            step_up,
             rule,
             need,
             multiplier,
             left: refusal.left,
             at,
-            factor_until: 0,
-            step_up: Name::default(),
-            factor: 16,
+            factor,
+            factor_for: u16::try_from(until.saturating_sub(at).div_ceil(MINUTE)).unwrap_or(u16::MAX),
             wait,
             level,
-            overflow,
-            withheld: false,
-            tightened: false,
+            flags: flag(overflow, OVERFLOW) | flag(withheld, WITHHELD) | flag(tightened, TIGHTENED),
         }
     }
 
@@ -245,16 +276,15 @@ impl Denial {
     pub(crate) fn unknown_tier(at: u64) -> Denial {
         let unknown = Name::new("unknown").unwrap_or_default();
         let refusal = Refusal { wait: Wait::Never, left: 0 };
-        Denial::new(refusal, (Level::Tier, unknown, unknown, Name::default()), at, false)
+        let names = (Level::Tier, unknown, Name::default());
+        Denial::new(refusal, names, (unknown, Name::default()), at, Because::empty(false))
     }
 
     fn wait(&self) -> Wait {
         match self.wait {
             WaitKind::OnRelease => Wait::OnRelease,
             WaitKind::At => Wait::At(self.need),
-            WaitKind::Supply(bits) => {
-                Wait::Supply { need: self.need, multiplier: self.multiplier, bits: u32::from(bits) }
-            }
+            WaitKind::Supply => Wait::Supply { need: self.need, multiplier: self.multiplier },
             WaitKind::Never => Wait::Never,
         }
     }
@@ -291,18 +321,18 @@ impl Denial {
 
     /// Whether the refusing bucket was a tier's shared overflow line (see [`Receipt::overflow`]).
     pub fn overflow(&self) -> bool {
-        self.overflow
+        self.flags & OVERFLOW != 0
     }
 
     /// Whether the bucket had that much, and kept it: the last of what many share for those who have taken little, or of an
     /// account's own limits for when it is no longer new.
     pub fn withheld(&self) -> bool {
-        self.withheld
+        self.flags & WITHHELD != 0
     }
 
     /// Whether the request would have been admitted there but for a [factor](Denial::factor_sixteenths).
     pub fn tightened(&self) -> bool {
-        self.tightened
+        self.flags & TIGHTENED != 0
     }
 
     /// What multiplied the cost at the rule that refused, in sixteenths: 16 is as the policy has it.
@@ -310,9 +340,10 @@ impl Denial {
         self.factor
     }
 
-    /// How long the factor lasts if nothing is seen any more; `None` where there is none.
+    /// How long the factor lasts if nothing more is seen, in whole minutes, rounded up, to 45 days; `None` where there is
+    /// none.
     pub fn factor_for(&self) -> Option<Duration> {
-        (self.factor_until > self.at).then(|| Duration::from_nanos(self.factor_until - self.at))
+        (self.factor_for > 0).then(|| Duration::from_secs(60 * u64::from(self.factor_for)))
     }
 
     /// The better verified tier that would lift this, if the policy names one.
@@ -347,6 +378,23 @@ impl Denial {
     }
 }
 
+impl fmt::Debug for Denial {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Denial")
+            .field("level", &self.level)
+            .field("tier", &self.tier)
+            .field("meter", &self.meter)
+            .field("rule", &self.rule)
+            .field("retry", &self.retry())
+            .field("left", &self.left)
+            .field("factor_sixteenths", &self.factor)
+            .field("overflow", &self.overflow())
+            .field("withheld", &self.withheld())
+            .field("tightened", &self.tightened())
+            .finish_non_exhaustive()
+    }
+}
+
 impl fmt::Display for Denial {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Denial { level, meter, rule, tier, left, .. } = self;
@@ -376,9 +424,9 @@ impl Serialize for Denial {
         fields.serialize_field("left", &self.left)?;
         fields.serialize_field("retry_after_ns", &nanos)?;
         fields.serialize_field("never", &(retry == Retry::Never))?;
-        fields.serialize_field("overflow", &self.overflow)?;
-        fields.serialize_field("withheld", &self.withheld)?;
-        fields.serialize_field("tightened", &self.tightened)?;
+        fields.serialize_field("overflow", &self.overflow())?;
+        fields.serialize_field("withheld", &self.withheld())?;
+        fields.serialize_field("tightened", &self.tightened())?;
         fields.serialize_field("factor_sixteenths", &self.factor)?;
         fields.serialize_field("step_up", &self.step_up())?;
         fields.end()

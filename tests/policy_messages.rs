@@ -84,7 +84,7 @@ fn names() {
         (
             "odd meters",
             "version = 1\nmeters = [\"\", \"a\", \"a b\",\n  \"a\", { name = \"zero\", least = 0 },\n  \
-             \"a-name-that-is-longer-than-thirty-one-bytes\"]\ntiers.t.total = \"unlimited\"\n"
+             \"a-name-that-is-longer-than-twenty-three-bytes\"]\ntiers.t.total = \"unlimited\"\n"
                 .to_owned()
         ),
         (

@@ -9,8 +9,8 @@
 
 use crate::{
     bucket::Factor,
-    decision::{Refusal, Wait},
-    policy::rate::{Rate, SUPPLY_BITS},
+    decision::{Refusal, SUPPLY_BITS, Wait},
+    policy::rate::Rate,
 };
 
 /// S(now) in ticks; at most 2^63.
@@ -70,7 +70,7 @@ pub(crate) fn refusal(
     let rest = rest(rate, withheld);
     let tested = price(rate, amount, factor).min(rest);
     let need = word.saturating_sub(rest - tested);
-    Refusal { wait: Wait::Supply { need, multiplier: rate.multiplier, bits: SUPPLY_BITS }, left }
+    Refusal { wait: Wait::Supply { need, multiplier: rate.multiplier }, left }
 }
 
 /// Whole tokens that the bucket would give now.
@@ -89,7 +89,7 @@ pub(crate) fn owed(rate: &Rate, word: u64, now: u64) -> u64 {
 
 /// The instant at which the bucket is full again.
 pub(crate) fn full_at(rate: &Rate, word: u64) -> Wait {
-    Wait::Supply { need: word, multiplier: rate.multiplier, bits: SUPPLY_BITS }
+    Wait::Supply { need: word, multiplier: rate.multiplier }
 }
 
 fn tokens_up(rate: &Rate, ticks: u64) -> u64 {

@@ -344,7 +344,11 @@ impl Shared {
             let mut backoff = Backoff::new();
             for _ in 0..LOOKS {
                 let mut charged = Charged::new();
-                match lane.look(ask, &mut charged) {
+                let mut look = lane.look(ask, &mut charged);
+                if matches!(look, Look::Guarded) {
+                    look = lane.look_guarded(ask);
+                }
+                match look {
                     Look::Admitted(seen) => {
                         #[cfg(all(test, feature = "toml"))]
                         tests::between_look_and_commit();
@@ -363,7 +367,7 @@ impl Shared {
                         return Err(refused.denial(&self.plan, identity.tier.as_u8(), moment, false));
                     }
                     Look::Busy => backoff.wait(),
-                    Look::Unclear => break,
+                    Look::Unclear | Look::Guarded => break,
                 }
             }
         }

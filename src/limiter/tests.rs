@@ -239,7 +239,7 @@ fn parked_accounts_come_back_with_their_use() {
 #[test]
 fn sizes() {
     assert!(size_of::<Permit<'static>>() <= 512, "{}", size_of::<Permit<'static>>());
-    assert!(size_of::<Denial>() <= 160, "{}", size_of::<Denial>());
+    assert!(size_of::<Denial>() <= 128, "{}", size_of::<Denial>());
     assert!(size_of::<Receipt>() <= 16);
 }
 

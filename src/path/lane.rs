@@ -62,6 +62,8 @@ pub(crate) struct Seen<'a> {
 /// What a look came to.
 pub(crate) enum Look<'a> {
     Admitted(Seen<'a>),
+    /// The caller has terms of its own, or what is left of a bucket is kept for some: [`Lane::look_guarded`].
+    Guarded,
     /// On terms that are worked out again under the guards: [`Lane::commit_again`].
     AdmittedGuarded,
     Refused(Refused<'a>),
@@ -134,7 +136,7 @@ impl<'a> Lane<'a> {
         if strange != 0 {
             Look::Unclear
         } else if factors != 0 || is_new(self.rules, self.identity, ask) {
-            self.look_guarded(ask, seen)
+            Look::Guarded
         } else if total.may_be_leased() {
             self.ask_leased(ask, seen, charged)
         } else {
@@ -145,7 +147,20 @@ impl<'a> Lane<'a> {
     /// The same for callers on terms of their own, and where what is left of a bucket is kept for some.
     #[cold]
     #[inline(never)]
-    fn look_guarded(self, ask: &Ask<'_>, seen: Seen<'a>) -> Look<'a> {
+    pub(crate) fn look_guarded(self, ask: &Ask<'_>) -> Look<'a> {
+        let mut read: ArrayVec<(Head<'a>, Version), { LEVELS.len() }> = ArrayVec::new();
+        for head in self.heads {
+            let Some(version) = head.version() else { return Look::Busy };
+            read.push((head, version));
+        }
+        let tier = self.identity.tier.as_u8();
+        let mut strange = self.heads[0].differs(&self.identity.account, tier);
+        if let Some(key) = &self.identity.organization {
+            strange |= self.heads[1].differs(key, tier);
+        }
+        if strange != 0 {
+            return Look::Unclear;
+        }
         let word = |rule| self.word(Level::Account, rule);
         let standing = self.heads[0].standing(ask.moment.now);
         let account = Account { standing, word: &word };
@@ -153,13 +168,12 @@ impl<'a> Lane<'a> {
         if self.in_organization() {
             terms.organization = self.heads[1].standing(ask.moment.now);
         }
-        // The lines that only guarded callers have, as they were before anything was read of them.
-        let others: ArrayVec<(Head<'a>, Option<Version>), 2> = [Level::Cohort, Level::Pool]
-            .into_iter()
-            .filter(|level| terms.present.has(*level))
-            .filter_map(|level| Some(self.lines.line(self.home(level, terms.standing.cohort))?.head()))
-            .map(|head| (head, head.version()))
-            .collect();
+        for level in [Level::Cohort, Level::Pool].into_iter().filter(|level| terms.present.has(*level)) {
+            let line = self.lines.line(self.home(level, terms.standing.cohort));
+            let Some(head) = line.map(|line| line.head()) else { return Look::Unclear };
+            let Some(version) = head.version() else { return Look::Busy };
+            read.push((head, version));
+        }
         let mut refused: Option<Refused<'a>> = None;
         for meter in ask.cost.spent() {
             for charge in self.rules.charges(meter, terms.present) {
@@ -178,14 +192,16 @@ impl<'a> Lane<'a> {
                 }
             }
         }
-        let is_still =
-            |(head, version): &(Head<'a>, Option<Version>)| version.is_some_and(|v| head.is_still(v));
         let Some(refused) = refused else { return Look::AdmittedGuarded };
-        if seen.total.may_be_leased() && refused.charge.level == Level::Tier {
+        if self.heads[2].may_be_leased() && refused.charge.level == Level::Tier {
             // Not before the leases have been given back.
             return Look::Unclear;
         }
-        if self.is_still(seen) && others.iter().all(is_still) { Look::Refused(refused) } else { Look::Busy }
+        if read.iter().all(|(head, version)| head.is_still(*version)) {
+            Look::Refused(refused)
+        } else {
+            Look::Busy
+        }
     }
 
     /// Where the line of a level is.
@@ -265,7 +281,7 @@ impl<'a> Lane<'a> {
                 if charge.reserved != 0
                     && !bucket::keeps(&charge.limit, word, amount, factor, charge.reserved, &ask.moment)
                 {
-                    return self.look_guarded(ask, seen);
+                    return Look::Guarded;
                 }
                 // A path has no more rules than there is room for.
                 let _ = charged.try_push((place, admitted));
@@ -324,25 +340,24 @@ impl<'a> Lane<'a> {
                 true
             };
         };
-        let present = Present::plain(self.in_organization());
-        let guards = [
-            Some((self.homes[0], account)),
-            organization.map(|guard| (self.homes[1], guard)),
-            Some((self.homes[2], total)),
-        ];
-        self.store(ask, charged, note, present, guards);
+        self.store(ask, charged, note, Present::plain(self.in_organization()), 0);
+        finish(self.homes[0], account, note, ask);
+        if let Some(organization) = organization {
+            finish(self.homes[1], organization, note, ask);
+        }
+        finish(self.homes[2], total, note, ask);
         true
     }
 
-    /// Stores what was charged, and lets go of the `guards`, of the lines of all levels that are there.
+    /// Stores what was charged, under the guards of all lines.
     #[inline(always)]
-    fn store<const LEVELS: usize>(
+    fn store(
         &self,
         ask: &Ask<'_>,
         charged: &[(Word<'a>, u64)],
         note: &mut impl Note,
         present: Present,
-        guards: [Option<(Home, Held<'a>)>; LEVELS],
+        cohort: u16,
     ) {
         for (place, word) in charged {
             place.store(*word);
@@ -351,23 +366,10 @@ impl<'a> Lane<'a> {
             let mut charged = charged.iter();
             for meter in ask.cost.spent() {
                 for (charge, (_, word)) in self.rules.charges(meter, present).zip(&mut charged) {
-                    note(charge, *word, self.lines.refunds(self.home_of(charge.level, &guards)));
+                    note(charge, *word, self.lines.refunds(self.home(charge.level, cohort)));
                 }
             }
         });
-        for (home, mut guard) in guards.into_iter().flatten() {
-            guard.set_written();
-            note.line(home, &mut guard, ask);
-        }
-    }
-
-    fn home_of<const LEVELS: usize>(
-        &self,
-        level: Level,
-        guards: &[Option<(Home, Held<'a>)>; LEVELS],
-    ) -> Home {
-        let of = guards.iter().flatten().map(|(home, _)| *home).find(|home| home.level() == level);
-        of.unwrap_or(self.homes[place_of(level)])
     }
 
     /// Makes the total hot on which the thread has met another.
@@ -428,7 +430,10 @@ impl<'a> Lane<'a> {
                 }
             }
         }
-        self.store(ask, &charged, note, terms.present, guards);
+        self.store(ask, &charged, note, terms.present, terms.standing.cohort);
+        for (home, guard) in guards.into_iter().flatten() {
+            finish(home, guard, note, ask);
+        }
         true
     }
 
@@ -452,4 +457,11 @@ impl<'a> Lane<'a> {
         }
         Some(guard.into_held())
     }
+}
+
+/// Lets go of the guard of a line that was charged.
+#[inline(always)]
+fn finish(home: Home, mut guard: Held<'_>, note: &mut impl Note, ask: &Ask<'_>) {
+    guard.set_written();
+    note.line(home, &mut guard, ask);
 }

@@ -54,7 +54,11 @@ impl World {
         let lane = Lane::find(&self.lines, &self.plan, &identity, Hints::default()).unwrap();
         loop {
             let mut charged = Charged::new();
-            match lane.look(&ask, &mut charged) {
+            let look = match lane.look(&ask, &mut charged) {
+                Look::Guarded => lane.look_guarded(&ask),
+                look => look,
+            };
+            match look {
                 Look::AdmittedGuarded => {
                     if lane.commit_again(&self.plan, &ask, note) {
                         return true;
@@ -66,7 +70,7 @@ impl World {
                         return true;
                     }
                 }
-                Look::Busy | Look::Unclear => {}
+                Look::Busy | Look::Unclear | Look::Guarded => {}
             }
             thread::yield_now();
         }

@@ -30,7 +30,7 @@ pub use settle::Settlement;
 
 use crate::{
     bucket::{self, Factor, Mode, Moment, Step},
-    decision::{Denial, Level, Refusal},
+    decision::{Because, Denial, Level, Refusal},
     id::Key,
     line::{Held, Line, Refunds},
     meter::Cost,
@@ -130,28 +130,26 @@ impl<'a> Refused<'a> {
         let tier = plan.tiers.get(usize::from(tier));
         let rule = tier.and_then(|tier| tier.level(level).rules.get(usize::from(index)));
         let meter = rule.and_then(|rule| plan.meters.get(rule.meter.index()));
-        let step_up = tier.and_then(|tier| tier.guard.step_up).unwrap_or_default();
-        let tier = tier.map_or_else(Default::default, |tier| tier.name);
+        let tier = tier.map_or_else(Default::default, |tier| (tier.name, tier.guard.step_up));
         let meter = meter.map_or_else(Default::default, |meter| meter.name);
         let rule = rule.map_or_else(Default::default, |rule| rule.name);
-        let mut denial = Denial::new(self.refusal(moment), (level, tier, meter, rule), moment.now, overflow);
-        denial.step_up = step_up;
-        denial.withheld = self.withheld > 0;
-        if self.factor != Factor::ONE {
-            self.tell_factor(&mut denial, moment);
+        let mut because = Because::empty(overflow);
+        if self.withheld > 0 || self.factor != Factor::ONE {
+            self.tell_because(&mut because, moment);
         }
-        denial
+        Denial::new(self.refusal(moment), (level, meter, rule), tier, moment.now, because)
     }
 
     #[cold]
-    fn tell_factor(&self, denial: &mut Denial, moment: Moment<'_>) {
-        let Refused { charge, word, amount, withheld, .. } = *self;
-        denial.factor = self.factor.sixteenths();
-        denial.factor_until = self.until;
-        // A check holds nothing, and no factor is on what is in flight.
-        let without = bucket::step(&charge.limit, word, amount, Factor::ONE, Mode::Spend, &moment);
-        denial.tightened = matches!(without, Step::Admit(_))
-            && (withheld == 0 || bucket::keeps(&charge.limit, word, amount, Factor::ONE, withheld, &moment));
+    #[inline(never)]
+    fn tell_because(&self, because: &mut Because, moment: Moment<'_>) {
+        let Refused { charge: Charge { limit, .. }, word, amount, factor, until, withheld } = *self;
+        (because.withheld, because.factor, because.until) = (withheld > 0, factor.sixteenths(), until);
+        // No factor is on what is in flight, which alone tells a hold from a spending.
+        let without = bucket::step(limit, word, amount, Factor::ONE, Mode::Spend, &moment);
+        because.tightened = factor != Factor::ONE
+            && matches!(without, Step::Admit(_))
+            && bucket::keeps(limit, word, amount, Factor::ONE, withheld, &moment);
     }
 }
 

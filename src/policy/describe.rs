@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::{
     compile::{has_fixed_days, shortest},
-    plan::{LevelPlan, Limit, Plan, Quota, Rule, TierPlan, UNLIMITED},
+    plan::{GuardPlan, LEVELS, LevelPlan, Limit, OwnUse, Plan, Quota, Rule, TierPlan, UNLIMITED},
+    quantity::{Share, Span},
 };
 use crate::{
     calendar::Period,
@@ -75,6 +76,8 @@ pub struct DescribedTier {
     pub bounds: Vec<TierBound>,
     /// Meters that no rule of the tier limits; they are counted and never refused.
     pub counted: Vec<Name>,
+    /// What the tier does against fleets besides its rules, a sentence each.
+    pub guards: Vec<String>,
 }
 
 /// The rules of one level of a tier.
@@ -185,12 +188,15 @@ impl Plan {
     }
 
     fn describe_tier(&self, tier: &TierPlan) -> DescribedTier {
-        let levels = [Level::Account, Level::Organization, Level::Tier];
+        let shown = |level: &Level| {
+            !matches!(level, Level::Cohort | Level::Pool) || !tier.level(*level).rules.is_empty()
+        };
         let only_counts = |rule: &&Rule| rule.limit == Limit::Budget { limit: UNLIMITED };
         DescribedTier {
             name: tier.name,
-            levels: levels
+            levels: LEVELS
                 .into_iter()
+                .filter(shown)
                 .map(|level| {
                     let rules = tier.level(level).rules.iter().filter(|rule| !only_counts(rule));
                     DescribedLevel {
@@ -209,7 +215,60 @@ impl Plan {
                 .filter(only_counts)
                 .filter_map(|rule| self.meter_name(rule))
                 .collect(),
+            guards: self.describe_guards(tier),
         }
+    }
+
+    /// What the tier does against fleets besides rules, a sentence each.
+    fn describe_guards(&self, tier: &TierPlan) -> Vec<String> {
+        let GuardPlan { pool, ramp, cohort, floor, light, sensitivity, step_up } = &tier.guard;
+        let mut guards = Vec::new();
+        let part = |own: &OwnUse| {
+            let rule = tier.account.rules.get(usize::from(own.rule))?;
+            Some(format!("{} {}/{}", own.most, self.meter_name(rule)?, rule.name))
+        };
+        let list = |parts: Vec<String>| parts.join(" and ");
+        if ramp.age > 0 {
+            let age = Span { nanos: ramp.age };
+            let pays = if pool.rules.is_empty() { "" } else { " pays the pool too, and" };
+            let counts = ramp.usage.iter().filter_map(part).collect::<Vec<_>>();
+            let used = if counts.is_empty() { String::new() } else { format!(" and use ({})", list(counts)) };
+            guards.push(format!(
+                "an account younger than {age}{pays} has {} of its own rates' bursts and quotas at first, all of \
+                 them with age{used}",
+                ramp.start
+            ));
+        }
+        let reserved = tier.total.rules.iter().chain(&pool.rules).any(|rule| rule.reserved > 0);
+        if reserved {
+            let parts = light.iter().flatten().filter_map(part).collect();
+            guards.push(format!(
+                "the last of total and pool ({}) is for accounts that have used at most {}",
+                list(
+                    tier.total
+                        .rules
+                        .iter()
+                        .chain(&pool.rules)
+                        .filter(|rule| rule.reserved > 0)
+                        .filter_map(|rule| Some(format!("{} {}", rule.reserved, self.meter_name(rule)?)))
+                        .collect()
+                ),
+                list(parts)
+            ));
+        }
+        if !cohort.rules.is_empty() {
+            let parts: Vec<String> = floor.iter().flatten().filter_map(part).collect();
+            if !parts.is_empty() {
+                guards.push(format!("a member of a cohort keeps {} whatever the others take", list(parts)));
+            }
+        }
+        if *sensitivity != Share::ONE {
+            guards.push(format!("evidence counts {sensitivity} here"));
+        }
+        if !step_up.as_str().is_empty() {
+            guards.push(format!("a denial names tier {step_up} as the way out"));
+        }
+        guards
     }
 
     fn meter_name(&self, rule: &Rule) -> Option<Name> {

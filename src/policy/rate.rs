@@ -9,8 +9,8 @@
 
 use std::fmt;
 
-/// Binary digits behind the point of a rate's multiplier, in ticks per nanosecond.
-pub(crate) const SUPPLY_BITS: u32 = 60;
+use crate::decision::SUPPLY_BITS;
+
 /// Supply per nanosecond is at most 2^3 ticks, so that supply at `Nanos::MAX` (2^60 ns) is at most 2^63.
 const TICKS_PER_NANO: u128 = 8;
 /// Burst (times the largest factor) and debt together stay within 2^62 ticks, so that a bucket's word,

@@ -75,7 +75,7 @@ fn four_gibibytes() -> ByteSize {
 /// Something counted. A plain name, or `{ name = "output_tokens", least = 16 }`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PolicyMeter {
-    /// At most 31 bytes: letters, digits, `_`, `-`, `.`.
+    /// At most 23 bytes: letters, digits, `_`, `-`, `.`.
     pub name: String,
     /// The least that a request which spends any of it spends; no limit may be smaller. Default 1.
     pub least: Amount,

@@ -6,7 +6,7 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-use tollgate::{Cost, Id, Identity, Level, Limiter, ManualClock, Meter, Permit, Plan, Tier};
+use tollgate::{Cost, Id, Identity, Limiter, ManualClock, Meter, Permit, Plan, Tier};
 
 use crate::{
     failure::Failure,
@@ -119,13 +119,7 @@ impl Driver {
                     self.admit(row, now, permit);
                     None
                 }
-                // An account on the overflow line shares it with the tier's other newcomers.
-                Err(denial) if denial.overflow() => Some(Refusal::Tier),
-                Err(denial) => Some(match denial.level() {
-                    Level::Account => Refusal::Account,
-                    Level::Organization => Refusal::Organization,
-                    _ => Refusal::Tier,
-                }),
+                Err(denial) => Some(Refusal::of(&denial)),
             };
             self.score.record(row, refusal);
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
+use tollgate::{Denial, Level};
 
 use crate::{
     contain::Containment,
@@ -18,6 +19,33 @@ pub(crate) enum Refusal {
     Organization,
     /// By something shared with everyone in the tier.
     Tier,
+    /// By the pool of new accounts, or because an account that is new has not yet all of its own limits.
+    Pool,
+    /// By the cohort that evidence has put the account into.
+    Cohort,
+    /// By a rule of its own that would have admitted but for a factor.
+    Tightening,
+}
+
+impl Refusal {
+    pub(crate) fn of(denial: &Denial) -> Refusal {
+        match denial.level() {
+            // An account on the overflow line shares it with the tier's other newcomers.
+            _ if denial.overflow() => Refusal::Tier,
+            Level::Account | Level::Organization if denial.tightened() => Refusal::Tightening,
+            Level::Account if denial.withheld() => Refusal::Pool,
+            Level::Account => Refusal::Account,
+            Level::Organization => Refusal::Organization,
+            Level::Cohort => Refusal::Cohort,
+            Level::Pool => Refusal::Pool,
+            _ => Refusal::Tier,
+        }
+    }
+
+    /// Whether it is by anything but the account's and its organization's own rules.
+    fn is_collateral(self) -> bool {
+        !matches!(self, Refusal::Account | Refusal::Organization)
+    }
 }
 
 /// Denials, each counted once, by the refusal that the denial names.
@@ -26,11 +54,8 @@ pub(crate) struct DeniedBy {
     pub(crate) account: u64,
     pub(crate) organization: u64,
     pub(crate) tier: u64,
-    /// A pool of new accounts; the library has none yet.
     pub(crate) pool: u64,
-    /// A cohort; the library has none yet.
     pub(crate) cohort: u64,
-    /// A tightened limit; the library tightens nothing yet.
     pub(crate) tightening: u64,
 }
 
@@ -111,13 +136,16 @@ impl Score {
                     Refusal::Account => &mut score.denied_by.account,
                     Refusal::Organization => &mut score.denied_by.organization,
                     Refusal::Tier => &mut score.denied_by.tier,
+                    Refusal::Pool => &mut score.denied_by.pool,
+                    Refusal::Cohort => &mut score.denied_by.cohort,
+                    Refusal::Tightening => &mut score.denied_by.tightening,
                 } += 1;
             }
         }
         if let Some(containment) = &mut label.containment {
             containment.record(row.at_ms, refusal.is_none());
         }
-        let collateral = u32::from(refusal == Some(Refusal::Tier));
+        let collateral = u32::from(refusal.is_some_and(Refusal::is_collateral));
         if let Some(share) = self.share(row) {
             share.offered = share.offered.saturating_add(1);
             share.collateral = share.collateral.saturating_add(collateral);

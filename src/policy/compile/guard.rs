@@ -226,8 +226,8 @@ impl Compiler<'_> {
         floor
     }
 
-    fn step_up(&mut self, path: &KeyPath, tier: &PolicyTier, of: &KeyPath) -> Option<Name> {
-        let name = tier.step_up.as_deref()?;
+    fn step_up(&mut self, path: &KeyPath, tier: &PolicyTier, of: &KeyPath) -> Name {
+        let Some(name) = tier.step_up.as_deref() else { return Name::default() };
         let tiers = &self.policy.tiers;
         if !tiers.contains_key(name) {
             let known = tiers.keys().map(String::as_str);
@@ -239,7 +239,7 @@ impl Compiler<'_> {
         } else if *of == KeyPath::root().key("tiers").key(name) {
             self.problem(path, "is this tier itself, which lifts nothing");
         }
-        Name::new(name)
+        Name::new(name).unwrap_or_default()
     }
 
     pub(super) fn evidence(&mut self, path: &KeyPath) -> Option<EvidencePlan> {

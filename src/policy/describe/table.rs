@@ -90,6 +90,9 @@ fn write_tier(out: &mut fmt::Formatter<'_>, tier: &DescribedTier) -> fmt::Result
         let names: Vec<&str> = tier.counted.iter().map(|name| name.as_str()).collect();
         writeln!(out, "  only counted, never refused: {}", names.join(", "))?;
     }
+    for guard in &tier.guards {
+        writeln!(out, "  {guard}")?;
+    }
     Ok(())
 }
 

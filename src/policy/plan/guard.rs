@@ -60,10 +60,9 @@ pub(crate) struct GuardPlan {
     /// By meter: who has taken little.
     pub(crate) light: [Option<OwnUse>; MAX_METERS],
     /// How much evidence counts.
-    #[expect(dead_code, reason = "scores are not worked out yet")]
     pub(crate) sensitivity: Share,
-    /// The tier that would lift a denial.
-    pub(crate) step_up: Option<Name>,
+    /// The tier that would lift a denial; empty for none.
+    pub(crate) step_up: Name,
 }
 
 impl GuardPlan {
