@@ -38,8 +38,11 @@ struct Case {
 impl Case {
     fn new() -> Case {
         let clock = ManualClock::at_unix(MONDAY);
-        let limiter =
-            Limiter::builder(Plan::from_toml(POLICY).unwrap()).clock(clock.clone()).secret([7; 16]).build().unwrap();
+        let limiter = Limiter::builder(Plan::from_toml(POLICY).unwrap())
+            .clock(clock.clone())
+            .secret([7; 16])
+            .build()
+            .unwrap();
         let requests = limiter.meter("requests").unwrap();
         Case { limiter, clock, requests }
     }

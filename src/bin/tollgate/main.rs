@@ -101,6 +101,15 @@ struct SuggestArguments {
     /// A policy of which all is kept that the trace says nothing about.
     #[arg(long, value_name = "B.toml")]
     base: Option<PathBuf>,
+    /// The share of new accounts, from 0.5 to 1, that is to fit into what the ramp leaves them: the more, the more a
+    /// fleet of new accounts takes.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9, value_parser = share)]
+    new_fit: f64,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.5..=1.0).contains(share));
+    share.ok_or_else(|| "expected a number from 0.5 to 1, such as 0.95".to_owned())
 }
 
 /// Writes the generated campaign as a trace.
@@ -165,8 +174,8 @@ fn run(command: Command) -> Result<(), Failure> {
             replay::run(&options, source, &mut BufWriter::new(std::io::stdout().lock()))
         }
         Command::Lint(arguments) => lint(&arguments.policy),
-        Command::Suggest(SuggestArguments { trace, out, base }) => suggest::run(
-            &suggest::Options { out, base },
+        Command::Suggest(SuggestArguments { trace, out, base, new_fit }) => suggest::run(
+            &suggest::Options { out, base, new_fit },
             Trace::open(&trace)?,
             &mut BufWriter::new(std::io::stdout().lock()),
         ),

@@ -25,6 +25,8 @@ use crate::{failure::Failure, row::Source};
 pub(crate) struct Options {
     pub(crate) out: PathBuf,
     pub(crate) base: Option<PathBuf>,
+    /// The share of new accounts whose first week fits.
+    pub(crate) new_fit: f64,
 }
 
 /// Writes the policy that fits `source`, and says on `out` what came of it.
@@ -44,7 +46,8 @@ pub(crate) fn run(options: &Options, mut source: impl Source, out: &mut impl Wri
             "{name}: has no requests, so there is nothing to size from; a trace of a week or more is best"
         )));
     }
-    let mut tiers: Vec<_> = observed.tiers.iter().map(|tier| (tier, size::size(&observed, tier))).collect();
+    let mut tiers: Vec<_> =
+        observed.tiers.iter().map(|tier| (tier, size::size(&observed, tier, options.new_fit))).collect();
     write::rank(&mut tiers);
     let shown = Path::new(&name).file_name().map_or(name.clone(), |name| name.to_string_lossy().into_owned());
     let mut document = write::policy(&observed, &tiers, &shown);

@@ -23,15 +23,15 @@ pub(super) const WEEK: (f64, f64) = (0.995, 1.1);
 /// Both, for a day and for a week, where accounts are keys of programs: they differ more than persons.
 pub(super) const KEYS: (f64, f64) = (0.999, 3.0);
 /// The share of organizations whose use fits, and the margin over it, by measure: answers are what is harvested.
-pub(super) const ORGANIZATION: (f64, [f64; MEASURES]) = (0.99, [2.0, 2.0, 1.5]);
+pub(super) const ORGANIZATION: (f64, [f64; MEASURES]) = (0.99, [3.0, 3.0, 1.5]);
 /// A total over the busiest day but one; rounded down, so that it never passes this.
 pub(super) const TOTAL: f64 = 2.0;
 /// A total over the busiest day, such as a viral one.
 pub(super) const TOTAL_OVER_PEAK: f64 = 1.25;
 /// Room kept for accounts that are not new, over their busiest day but one.
 pub(super) const SETTLED: f64 = 1.05;
-/// The share of new accounts whose first week fits, and the margin over it.
-pub(super) const FIRST_WEEK: (f64, f64) = (0.9, 1.25);
+/// A margin over the first week of the share of new accounts that is asked to fit.
+pub(super) const FIRST_WEEK: f64 = 1.25;
 /// Ages, in days, at which an account may count as new.
 const AGES: [u64; 5] = [45, 60, 90, 120, 180];
 /// New accounts offer at most this share of a tier's busy day: the older the pool takes them, the more honest accounts
@@ -74,6 +74,8 @@ pub(super) type Level = [Limits; MEASURES];
 pub(super) struct Young {
     pub(super) age_days: u64,
     pub(super) accounts: usize,
+    /// The share of new accounts whose first week fits.
+    pub(super) fit: f64,
     pub(super) start: f64,
     pub(super) use_requests: u64,
     /// The pool's day, by measure.
@@ -109,7 +111,7 @@ pub(super) struct Sizes {
 }
 
 /// The size of every limit of `tier`.
-pub(super) fn size(observed: &Observed, tier: &Tier) -> Sizes {
+pub(super) fn size(observed: &Observed, tier: &Tier, new_fit: f64) -> Sizes {
     let span = observed.span_days();
     let scale = (1.0 / span).clamp(1.0, 24.0);
     let few = tier.accounts.len() < FEW;
@@ -147,7 +149,7 @@ pub(super) fn size(observed: &Observed, tier: &Tier) -> Sizes {
             Some(format!("No pool and no ramp: fewer than {least} accounts of known age were new."));
     }
     if let Some(days) = age {
-        start(&mut sizes, tier, days);
+        start(&mut sizes, tier, days, new_fit);
     }
     organization(&mut sizes, tier, weeks);
     totals(&mut sizes, observed, tier, weeks);
@@ -278,11 +280,11 @@ fn young_accounts(tier: &Tier, age_days: u64) -> impl Iterator<Item = &Account> 
 }
 
 /// The share at which a new account starts, and limits that leave it enough at that share.
-fn start(sizes: &mut Sizes, tier: &Tier, age_days: u64) {
+fn start(sizes: &mut Sizes, tier: &Tier, age_days: u64, new_fit: f64) {
     let young = || young_accounts(tier, age_days).map(|account| &account.usage);
     let accounts = young().count();
     let of = |value: &dyn Fn(&Usage) -> u64, share: f64| {
-        quantile(&sorted(young(), value), share) as f64 * FIRST_WEEK.1
+        quantile(&sorted(young(), value), share) as f64 * FIRST_WEEK
     };
     let scale = sizes.scale;
     let week_or_day = |usage: &Usage, measure, weeks| {
@@ -291,11 +293,11 @@ fn start(sizes: &mut Sizes, tier: &Tier, age_days: u64) {
     let [requests, ..] = sizes.account;
     let weeks = requests.week.is_some();
     let whole = requests.week.unwrap_or(requests.day) as f64;
-    let first = of(&|usage| week_or_day(usage, 0, weeks), FIRST_WEEK.0) * if weeks { 1.0 } else { scale };
+    let first = of(&|usage| week_or_day(usage, 0, weeks), new_fit) * if weeks { 1.0 } else { scale };
     let start = (first / whole * 100.0).ceil().clamp(5.0, 100.0) / 100.0;
     for (measure, limits) in sizes.account.iter_mut().enumerate() {
         let at_start = |amount: f64| readable(amount / start);
-        let share = if measure == 1 { FIRST_INPUT } else { FIRST_WEEK.0 };
+        let share = if measure == 1 { FIRST_INPUT.max(new_fit) } else { new_fit };
         limits.week = limits.week.map(|week| week.max(at_start(of(&|usage| usage.week(measure), share))));
         limits.day = limits.day.max(at_start(of(&|usage| usage.day(measure), share) * scale));
         limits.day = limits.week.map_or(limits.day, |week| limits.day.min(week));
@@ -306,6 +308,7 @@ fn start(sizes: &mut Sizes, tier: &Tier, age_days: u64) {
     sizes.young = Some(Young {
         age_days,
         accounts,
+        fit: new_fit,
         start,
         use_requests: readable(whole * RAMP_WEEKS),
         pool: Default::default(),
@@ -354,10 +357,13 @@ fn totals(sizes: &mut Sizes, observed: &Observed, tier: &Tier, weeks: bool) {
 
         let organization = sizes.organization.get(measure).copied().unwrap_or_default();
         let over = |margin: f64, amount: u64| amount as f64 * margin * sizes.scale;
-        let day = readable_below(over(TOTAL, high)).max(readable(over(TOTAL_OVER_PEAK, peak))).max(organization.day);
+        let day = readable_below(over(TOTAL, high))
+            .max(readable(over(TOTAL_OVER_PEAK, peak)))
+            .max(organization.day);
         let week = weeks.then(|| {
             let most = days.chunks(7).map(steady_sum).max().unwrap_or(0);
-            readable_below(most as f64 * TOTAL).max(readable(peak as f64 * TOTAL_OVER_PEAK))
+            readable_below(most as f64 * TOTAL)
+                .max(readable(peak as f64 * TOTAL_OVER_PEAK))
                 .max(day)
                 .max(organization.week.unwrap_or(0))
         });

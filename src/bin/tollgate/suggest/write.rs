@@ -254,7 +254,7 @@ fn account_sources(sizes: &Sizes) -> Sources {
     };
     let (day, week) = if sizes.persons { (DAY, WEEK) } else { (KEYS, KEYS) };
     let start = match sizes.young {
-        Some(young) => format!(", or {} of new accounts' at {:.2} of it", percent(FIRST_WEEK.0), young.start),
+        Some(young) => format!(", or {} of new accounts' at {:.2} of it", percent(young.fit), young.start),
         None => String::new(),
     };
     Sources {
@@ -324,21 +324,19 @@ fn young_sections(name: &str, young: &Young, sizes: &Sizes) -> [Section; 2] {
         ),
     );
     let weeks = sizes.account.first().is_some_and(|limits| limits.week.is_some());
-    ramp.plain(
-        "start",
-        format!("{:.2}", young.start),
-        format!(
-            "{} x {} of new accounts' {}, as a share of the whole",
-            FIRST_WEEK.1,
-            percent(FIRST_WEEK.0),
-            if weeks { "week" } else { "day" }
-        ),
-    );
-    ramp.plain(
-        "use",
-        format!("{{ requests = {} }}", young.use_requests),
-        format!("{RAMP_WEEKS} whole weeks' quotas"),
-    );
+    let (what, windows) = if weeks { ("week", "weeks'") } else { ("day", "days'") };
+    if young.start < 1.0 {
+        let comment = format!(
+            "{FIRST_WEEK} x {} of new accounts' busiest {what}, as a share of the whole",
+            percent(young.fit)
+        );
+        ramp.plain("start", format!("{:.2}", young.start), comment);
+        ramp.plain(
+            "use",
+            format!("{{ requests = {} }}", young.use_requests),
+            format!("{RAMP_WEEKS} whole {windows} quotas"),
+        );
+    }
     [pool, ramp]
 }
 
