@@ -48,6 +48,9 @@ const COMMENT_COLUMN: usize = 52;
 /// The longest line; longer notes are broken.
 const WIDTH: usize = 110;
 
+/// A line of the text and, if it is a rule, the section, the entry and the place in it.
+type Line = (String, Option<(usize, usize, usize)>);
+
 /// All of a policy, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Document {
@@ -81,9 +84,8 @@ impl Document {
         Some(told)
     }
 
-    /// Each line, and which rule it is: its section, entry and place in that.
-    fn lines(&self) -> Vec<(String, Option<(usize, usize, usize)>)> {
-        let mut lines: Vec<(String, Option<(usize, usize, usize)>)> = Vec::new();
+    fn lines(&self) -> Vec<Line> {
+        let mut lines: Vec<Line> = Vec::new();
         for (section_index, section) in self.sections.iter().enumerate() {
             if !lines.is_empty() {
                 lines.push((String::new(), None));
