@@ -52,6 +52,8 @@ const WEEK_DAYS: f64 = 6.0;
 const MONTH_DAYS: f64 = 27.0;
 /// The share of accounts whose day stays below what counts as light.
 pub(super) const LIGHT: f64 = 0.95;
+/// The most of a total or pool that is kept for the light: more refuses the busy while there is still room.
+pub(super) const RESERVE: f64 = 0.1;
 /// How many honest accounts' worth a cohort may use, and which share of accounts uses at most that each.
 pub(super) const COHORT: (f64, f64) = (3.0, 0.9);
 
@@ -413,7 +415,7 @@ fn light(sizes: &mut Sizes, tier: &Tier) {
     let left = |peak: u64, limit: u64| 1.0 - peak as f64 * sizes.scale * 1.05 / limit.max(1) as f64;
     let [(_, peak), ..] = sizes.days;
     let [total, ..] = sizes.total;
-    let mut share = left(peak, total.day).min(0.25);
+    let mut share = left(peak, total.day).min(RESERVE);
     if let Some(Young { pool: [pool, ..], offered: [(_, peak), ..], .. }) = sizes.young {
         share = share.min(left(peak, pool));
     }

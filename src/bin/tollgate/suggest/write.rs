@@ -233,7 +233,7 @@ fn tier_keys(head: &mut Section, sizes: &Sizes, place: Place<'_>) {
             "light_reserve",
             format!("{{ share = {:.2}, below = {:.2} }}", sizes.light_share, sizes.light_below),
             format!(
-                "share: a quarter, or what the busiest day left; below: {} of accounts' busiest day",
+                "share: a tenth, or what the busiest day left; below: {} of accounts' busiest day",
                 percent(LIGHT)
             ),
         );
