@@ -13,6 +13,7 @@ mod replay;
 mod report;
 mod row;
 mod score;
+mod suggest;
 mod trace;
 
 use std::{
@@ -43,6 +44,7 @@ struct Arguments {
 enum Command {
     Replay(ReplayArguments),
     Lint(LintArguments),
+    Suggest(SuggestArguments),
     Campaign(CampaignArguments),
 }
 
@@ -81,6 +83,33 @@ struct LintArguments {
     /// The policy (TOML).
     #[arg(value_name = "P.toml")]
     policy: PathBuf,
+}
+
+/// Sizes a policy from recorded traffic.
+///
+/// Limits of accounts and organizations, totals of tiers, the pool of new accounts and how they grow, each with a
+/// comment that says which percentile of what was offered it is, and with what margin. A trace of a week or more
+/// is best; see `replay` for its columns. Labels play no part.
+#[derive(Args)]
+struct SuggestArguments {
+    /// The trace, `-` for standard input.
+    #[arg(long, value_name = "T.csv.gz")]
+    trace: PathBuf,
+    /// Where the policy goes.
+    #[arg(long, value_name = "P.toml")]
+    out: PathBuf,
+    /// A policy of which all is kept that the trace says nothing about.
+    #[arg(long, value_name = "B.toml")]
+    base: Option<PathBuf>,
+    /// The share of new accounts, from 0.5 to 1, that is to fit into what the ramp leaves them: the more, the more a
+    /// fleet of new accounts takes.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9, value_parser = share)]
+    new_fit: f64,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.5..=1.0).contains(share));
+    share.ok_or_else(|| "expected a number from 0.5 to 1, such as 0.95".to_owned())
 }
 
 /// Writes the generated campaign as a trace.
@@ -145,6 +174,11 @@ fn run(command: Command) -> Result<(), Failure> {
             replay::run(&options, source, &mut BufWriter::new(std::io::stdout().lock()))
         }
         Command::Lint(arguments) => lint(&arguments.policy),
+        Command::Suggest(SuggestArguments { trace, out, base, new_fit }) => suggest::run(
+            &suggest::Options { out, base, new_fit },
+            Trace::open(&trace)?,
+            &mut BufWriter::new(std::io::stdout().lock()),
+        ),
         Command::Campaign(arguments) => export::run(&mut arguments.scale.campaign(), &arguments.out),
     }
 }

@@ -53,6 +53,16 @@ pub(crate) fn read_policy(path: Option<&Path>) -> Result<Plan, Failure> {
         return Plan::from_toml(EXAMPLE_POLICY)
             .map_err(|error| Failure::new(format!("the example policy: {error}")));
     };
+    compile_policy(&read_policy_text(path)?, path)
+}
+
+/// Compiles the text of the policy at `path`.
+pub(crate) fn compile_policy(text: &str, path: &Path) -> Result<Plan, Failure> {
+    Plan::from_toml(text).map_err(|error| Failure::file(path, error))
+}
+
+/// The text of the policy at `path`.
+pub(crate) fn read_policy_text(path: &Path) -> Result<String, Failure> {
     // Not every file that is named by mistake is small; no policy is larger than this.
     const LARGEST: u64 = 16 << 20;
     let read = || -> io::Result<Vec<u8>> {
@@ -64,12 +74,11 @@ pub(crate) fn read_policy(path: Option<&Path>) -> Result<Plan, Failure> {
     if bytes.len() as u64 > LARGEST {
         return Err(Failure::file(path, "line 1: larger than 16 MiB; a policy is a short text"));
     }
-    let text = String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let line = 1 + error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count();
         Failure::file(path, format_args!("line {line}: not UTF-8 text; a policy is TOML"))
-    })?;
-    Plan::from_toml(&text).map_err(|error| Failure::file(path, error))
+    })
 }
 
 /// Replays `source` and tells the outcome.
