@@ -25,8 +25,8 @@ const CURVE: Curve = Curve { floor: 9 * BIT, doubling: 3 * BIT, largest: ONE, ri
 const CELLS: usize = 4096;
 /// Observations that one call takes in at most: some 10 ms.
 const MOST_OBSERVATIONS: usize = 65_536;
-/// Accounts that one call judges at most.
-const MOST_SUBJECTS: usize = 65_536;
+/// Accounts that one call looks at besides those that were observed: what it is for, evidence that fades, has time.
+const MOST_SUBJECTS: usize = 4096;
 
 /// What observes, and what makes evidence of it.
 pub(super) struct Observer {
@@ -183,7 +183,7 @@ impl Limiter {
     /// Housekeeping: takes in what was observed since, lets evidence fade, and applies what follows to factors and
     /// cohorts. To be called about once a minute, from any thread; a second that comes meanwhile does nothing.
     ///
-    /// A call takes at most some 65,000 observations and looks at as many accounts, a few tens of milliseconds in all. If
+    /// A call takes in at most 65,536 observations, and looks at 4,096 accounts besides, in turn. If
     /// it is never called, limits are as the policy has them.
     pub fn maintain(&self) -> Maintenance {
         self.shared.maintain(self.now())
