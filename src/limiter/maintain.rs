@@ -3,6 +3,10 @@
 //! This is where counts come back to the lines: the only loop of the data flow. All of it is done by whoever calls
 //! [`Limiter::maintain`]; the request path neither waits for it nor needs it.
 
+// The tests' policy is text.
+#[cfg(all(test, feature = "toml"))]
+mod tests;
+
 use std::fmt;
 
 use super::{Limiter, Shared};
