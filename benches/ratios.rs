@@ -14,6 +14,7 @@ use cases::{
     full::{self, Full},
     governor, hot,
     many::{self, BACK_TO_BACK, UNIFORM, WAITING, ZIPF},
+    observed::{Ring, Who, checks},
     tail::{self, Measure},
     threads, tiny,
 };
@@ -196,6 +197,24 @@ const ROWS: &[Row] = &[
     }),
     ("known account beside a flood on another thread : alone", Ratio, Aim::None, || {
         beside(threads::beside_flood::<true>(), threads::beside_flood::<false>())
+    }),
+    ("subject, observed, ring full : not observed", Ratio, AtMost(1.25), || {
+        beside(checks::<1>(Who::Subject, Ring::Full), checks::<1>(Who::Subject, Ring::None))
+    }),
+    ("subject, observed, maintained : not observed", Ratio, AtMost(1.25), || {
+        beside(checks::<1>(Who::Subject, Ring::Emptied), checks::<1>(Who::Subject, Ring::None))
+    }),
+    ("identity kept, observed, ring full : not observed", Ratio, AtMost(1.25), || {
+        beside(checks::<1>(Who::Identity, Ring::Full), checks::<1>(Who::Identity, Ring::None))
+    }),
+    ("identity kept, observed, maintained : not observed", Ratio, AtMost(1.25), || {
+        beside(checks::<1>(Who::Identity, Ring::Emptied), checks::<1>(Who::Identity, Ring::None))
+    }),
+    ("two threads, identity kept, observed, ring full : not observed", Ratio, AtMost(1.25), || {
+        beside(checks::<2>(Who::Identity, Ring::Full), checks::<2>(Who::Identity, Ring::None))
+    }),
+    ("two threads, identity kept, observed, maintained : not observed", Ratio, AtMost(1.25), || {
+        beside(checks::<2>(Who::Identity, Ring::Emptied), checks::<2>(Who::Identity, Ring::None))
     }),
     ("rate delivered to 2 threads : burst + supply", Ratio, Within(0.99, 1.0), bounds::saturated),
 ];

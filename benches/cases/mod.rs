@@ -14,6 +14,7 @@ pub mod governor;
 pub mod group;
 pub mod hot;
 pub mod many;
+pub mod observed;
 pub mod tail;
 pub mod threads;
 
@@ -77,6 +78,11 @@ const LEVELS: [&str; 3] = ["account", "organization", "total"];
 /// A policy with one rate for each of the first `meters` meters at each of the three levels of each tier. Tiers named
 /// `spent*` have three requests a week in all, the others more a second than any loop spends.
 pub fn plan(meters: usize, tiers: &[&str], accounts: u64, organizations: u64) -> Plan {
+    plan_of(meters, tiers, (accounts, organizations), "")
+}
+
+/// The same with `more` of a policy.
+pub fn plan_of(meters: usize, tiers: &[&str], (accounts, organizations): (u64, u64), more: &str) -> Plan {
     let meters = &METERS[..meters];
     let mut text = format!(
         "version = 1\nmeters = {meters:?}\nmemory = \"2GiB\"\n\
@@ -96,6 +102,7 @@ pub fn plan(meters: usize, tiers: &[&str], accounts: u64, organizations: u64) ->
             }
         }
     }
+    text.push_str(more);
     Plan::from_toml(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 

@@ -20,9 +20,9 @@ use super::{
 };
 
 /// What one thread does, so many times.
-type Work = Box<dyn FnMut(u64) + Send>;
+pub type Work = Box<dyn FnMut(u64) + Send>;
 
-fn work(mut decide: impl FnMut() -> bool + Send + 'static) -> Work {
+pub fn work(mut decide: impl FnMut() -> bool + Send + 'static) -> Work {
     Box::new(move |count| {
         let answered: u64 = (0..count).map(|_| u64::from(decide())).sum();
         assert_eq!(answered, count, "decisions that the case is not about");
@@ -49,7 +49,8 @@ fn together(mut works: Vec<Work>) -> Run {
     })
 }
 
-fn each<const THREADS: usize>(work: impl Fn(u64) -> Work) -> Run {
+/// What `work` makes for each of so many threads.
+pub fn each<const THREADS: usize>(work: impl Fn(u64) -> Work) -> Run {
     together((0..THREADS as u64).map(work).collect())
 }
 

@@ -1,0 +1,109 @@
+//! Decisions that are observed: what is known about each request goes into a ring, which somebody empties or nobody does.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use tollgate::{Attributes, Caller, Cost, Identity, Limiter, Subject};
+
+use super::{
+    READ, Random, Run, admits, cost, kept, limiter, plan_of,
+    threads::{Work, each, work},
+    tier,
+};
+
+/// Accounts whose requests are observed, in a random order.
+const ACCOUNTS: u64 = 1024;
+
+/// A limiter that observes, with callers of it.
+pub struct Observed {
+    limiter: Limiter,
+    identities: Vec<Identity>,
+    subjects: Vec<Subject>,
+    attributes: Attributes,
+    cost: Cost,
+}
+
+impl Observed {
+    fn new() -> &'static Observed {
+        let evidence = "[evidence]\nattributes = [\"address\", \"payment\", \"client\", \"template\"]\n";
+        let limiter = limiter(plan_of(1, &["business"], (10_000, 10_000), evidence));
+        let tier = tier(&limiter, "business");
+        let attributes =
+            ["address", "payment", "client", "template"].into_iter().fold(Attributes::NONE, |all, name| {
+                all.and(
+                    limiter.attribute(name).expect("an attribute of the policy"),
+                    limiter.attribute_value(name),
+                )
+            });
+        let identities: Vec<Identity> = (0..ACCOUNTS)
+            .map(|id| {
+                let account = limiter.identity(tier, format!("acct_{id:012x}").as_str());
+                account.in_organization(limiter.organization(format!("org_{id:010x}").as_str()))
+            })
+            .collect();
+        let subjects = identities.iter().map(|identity| limiter.subject(identity)).collect();
+        let cost = cost(&limiter, 1);
+        kept(Observed { limiter, identities, subjects, attributes, cost })
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    Subject,
+    Identity,
+}
+
+/// What becomes of the observations: `None` are made, nobody takes them out, or a thread does as fast as it can.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Ring {
+    None,
+    Full,
+    Emptied,
+}
+
+/// Decisions on `THREADS` threads.
+pub fn checks<const THREADS: usize>(who: Who, ring: Ring) -> Run {
+    let observed = Observed::new();
+    let Observed { limiter, identities, subjects, attributes, cost } = observed;
+    let now = limiter.now();
+    let one = move |seed: u64| -> Work {
+        let mut random = Random(seed);
+        work(move || {
+            let at = random.below(ACCOUNTS) as usize;
+            match (who, ring) {
+                (Who::Subject, Ring::None) => admits::<READ>(limiter, &subjects[at], cost, now),
+                (Who::Subject, _) => admits::<READ>(limiter, &subjects[at].with(attributes), cost, now),
+                (Who::Identity, Ring::None) => admits::<READ>(limiter, &identities[at], cost, now),
+                (Who::Identity, _) => admits::<READ>(limiter, &identities[at].with(attributes), cost, now),
+            }
+        })
+    };
+    let mut run = each::<THREADS>(one);
+    if ring != Ring::Emptied {
+        return run;
+    }
+    Box::new(move |count| {
+        let done = Arc::new(AtomicBool::new(false));
+        let maintenance = {
+            let done = Arc::clone(&done);
+            thread::spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    limiter.maintain();
+                    // A server's timer rings more seldom.
+                    thread::sleep(Duration::from_millis(1));
+                }
+            })
+        };
+        let taken = run(count);
+        done.store(true, Ordering::Relaxed);
+        maintenance.join().expect("maintenance does not panic");
+        taken
+    })
+}
