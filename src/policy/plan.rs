@@ -4,7 +4,7 @@
 mod evidence;
 mod guard;
 
-pub(crate) use evidence::{EvidencePlan, MAX_ATTRIBUTES, MAX_COHORTS, MAX_SIGNALS, SignalPlan};
+pub(crate) use evidence::{EvidencePlan, KINDS, MAX_ATTRIBUTES, MAX_COHORTS, MAX_SIGNALS, SignalPlan};
 pub(crate) use guard::{GuardPlan, OwnUse, Ramp};
 
 use super::{

@@ -1,6 +1,7 @@
 //! The `tollgate` command: what a rate-limiting policy means, and what it would have done.
 #![forbid(unsafe_code)]
 
+mod ablate;
 mod baseline;
 mod campaign;
 mod contain;
@@ -45,6 +46,7 @@ enum Command {
     Replay(ReplayArguments),
     Lint(LintArguments),
     Suggest(SuggestArguments),
+    Ablate(AblateArguments),
     Campaign(CampaignArguments),
 }
 
@@ -112,6 +114,22 @@ fn share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "expected a number from 0.5 to 1, such as 0.95".to_owned())
 }
 
+/// Shows what each mechanism of a policy buys: replays parts of it, from accounts' rates alone to the whole.
+#[derive(Args)]
+struct AblateArguments {
+    /// The policy (TOML); left out, the example policy.
+    #[arg(long, value_name = "P.toml")]
+    policy: Option<PathBuf>,
+    /// The trace; left out, the generated campaign.
+    #[arg(long, value_name = "T.csv.gz")]
+    trace: Option<PathBuf>,
+    /// Output tokens that a request reserves before its answer is known.
+    #[arg(long, value_name = "TOKENS", default_value_t = 512)]
+    output_estimate: u32,
+    #[command(flatten)]
+    scale: ScaleArguments,
+}
+
 /// Writes the generated campaign as a trace.
 #[derive(Args)]
 struct CampaignArguments {
@@ -161,10 +179,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Replay(arguments) => {
-            let source: Box<dyn Source + Send> = match &arguments.trace {
-                Some(path) => Box::new(Trace::open(path)?),
-                None => Box::new(arguments.scale.campaign()),
-            };
+            let source = source(arguments.trace.as_deref(), &arguments.scale)?;
             let options = Options {
                 policy: arguments.policy,
                 json: arguments.json,
@@ -179,8 +194,22 @@ fn run(command: Command) -> Result<(), Failure> {
             Trace::open(&trace)?,
             &mut BufWriter::new(std::io::stdout().lock()),
         ),
+        Command::Ablate(AblateArguments { policy, trace, output_estimate, scale }) => ablate::run(
+            policy.as_deref(),
+            output_estimate,
+            || source(trace.as_deref(), &scale),
+            &mut BufWriter::new(std::io::stdout().lock()),
+        ),
         Command::Campaign(arguments) => export::run(&mut arguments.scale.campaign(), &arguments.out),
     }
+}
+
+/// The trace at `path`, or the generated campaign.
+fn source(path: Option<&Path>, scale: &ScaleArguments) -> Result<Box<dyn Source + Send>, Failure> {
+    Ok(match path {
+        Some(path) => Box::new(Trace::open(path)?),
+        None => Box::new(scale.campaign()),
+    })
 }
 
 fn lint(path: &Path) -> Result<(), Failure> {

@@ -49,11 +49,12 @@ pub(crate) struct Outcome {
 
 /// The policy at `path`, or the example.
 pub(crate) fn read_policy(path: Option<&Path>) -> Result<Plan, Failure> {
-    let Some(path) = path else {
-        return Plan::from_toml(EXAMPLE_POLICY)
-            .map_err(|error| Failure::new(format!("the example policy: {error}")));
-    };
-    compile_policy(&read_policy_text(path)?, path)
+    compile_policy(&policy_text(path)?, path.unwrap_or(Path::new("the example policy")))
+}
+
+/// The text of the policy at `path`, or of the example.
+pub(crate) fn policy_text(path: Option<&Path>) -> Result<String, Failure> {
+    path.map_or_else(|| Ok(EXAMPLE_POLICY.to_owned()), read_policy_text)
 }
 
 /// Compiles the text of the policy at `path`.
@@ -114,6 +115,16 @@ pub(crate) fn run(
     }
     let bounds = bounds(run.limiter.plan(), &description, &run.admitted, run.end_ms);
     report::write(out, &name, &outcome, &bounds).map_err(|error| Failure::output(&error))
+}
+
+/// What `plan` does with `source`, and nothing beside it.
+pub(crate) fn verdict_of(
+    plan: Plan,
+    source: Box<dyn Source + Send>,
+    output_estimate: u32,
+) -> Result<Verdict, Failure> {
+    let driver = Driver::new(plan, source.name(), output_estimate)?;
+    Ok(replay(driver, None, source, &ProgressBar::hidden())?.policy.finish())
 }
 
 fn write_json(path: &Path, outcome: &Outcome) -> io::Result<()> {

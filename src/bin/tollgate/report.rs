@@ -109,7 +109,7 @@ fn compare(out: &mut impl Write, policy: &Verdict, baseline: &Verdict) -> io::Re
 }
 
 /// In whole permille, rounded down, so that 100.0% means all.
-fn percent(part: u64, whole: u64) -> String {
+pub(crate) fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {
         return "-".to_owned();
     }
@@ -131,21 +131,21 @@ fn grouped(number: u128) -> String {
 }
 
 /// Columns as wide as what is in them.
-struct Table {
+pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    fn new(header: &[&str]) -> Table {
+    pub(crate) fn new(header: &[&str]) -> Table {
         Table { rows: vec![header.iter().map(|&name| name.to_owned()).collect()] }
     }
 
-    fn row(&mut self, cells: Vec<String>) {
+    pub(crate) fn row(&mut self, cells: Vec<String>) {
         self.rows.push(cells);
     }
 
     /// The first `names` columns begin at the left, numbers end at the right.
-    fn write(&self, out: &mut impl Write, names: usize) -> io::Result<()> {
+    pub(crate) fn write(&self, out: &mut (impl Write + ?Sized), names: usize) -> io::Result<()> {
         let columns = self.rows.first().map_or(0, Vec::len);
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));

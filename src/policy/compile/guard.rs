@@ -9,7 +9,7 @@ use crate::{
     policy::{
         error::{KeyPath, nearest},
         plan::{
-            EvidencePlan, GuardPlan, Limit, MAX_ATTRIBUTES, MAX_SIGNALS, OwnUse, Quota, Ramp, Rule,
+            EvidencePlan, GuardPlan, KINDS, Limit, MAX_ATTRIBUTES, MAX_SIGNALS, OwnUse, Quota, Ramp, Rule,
             SignalPlan, UNLIMITED,
         },
         quantity::{Share, Span, WindowLimit},
@@ -243,7 +243,8 @@ impl Compiler<'_> {
     }
 
     pub(super) fn evidence(&mut self, path: &KeyPath) -> Option<EvidencePlan> {
-        let PolicyEvidence { attributes, half_life, shadow, signals } = self.policy.evidence.as_ref()?;
+        let PolicyEvidence { attributes, kinds, half_life, shadow, signals } =
+            self.policy.evidence.as_ref()?;
         if attributes.len() > MAX_ATTRIBUTES {
             let message = format!("names {} attributes; at most {MAX_ATTRIBUTES} fit", attributes.len());
             self.problem(&path.key("attributes"), message);
@@ -257,12 +258,26 @@ impl Compiler<'_> {
             }
             names.push(name);
         }
+        let mut counted = 0;
+        for (index, name) in kinds.iter().enumerate() {
+            match KINDS.iter().position(|kind| kind == name) {
+                Some(kind) => counted |= 1 << kind,
+                None => {
+                    let message =
+                        format!("there is no kind {name:?}; expected some of {}", listed(KINDS.into_iter()));
+                    self.problem(&path.key("kinds").index(index), message);
+                }
+            }
+        }
+        if kinds.is_empty() {
+            counted = (1 << KINDS.len()) - 1;
+        }
         if signals.len() > MAX_SIGNALS {
             let message = format!("names {} kinds; at most {MAX_SIGNALS} fit", signals.len());
             self.problem(&path.key("signals"), message);
         }
         let half_life = half_life.map_or(HALF_LIFE, |span| span.nanos);
-        let mut kinds = Vec::new();
+        let mut of_signals = Vec::new();
         for (name, signal) in signals {
             let path = path.key("signals").key(name);
             let bits = |compiler: &mut Self, key: &str, bits: u64| {
@@ -279,14 +294,20 @@ impl Compiler<'_> {
                 self.problem(&path.key("cap"), message);
             }
             let half_life = signal.half_life.map_or(half_life, |span| span.nanos);
-            kinds.extend(self.name(&path, "signal", name).map(|name| SignalPlan {
+            of_signals.extend(self.name(&path, "signal", name).map(|name| SignalPlan {
                 name,
                 weight,
                 cap,
                 half_life,
             }));
         }
-        Some(EvidencePlan { attributes: names, half_life, shadow: *shadow, signals: kinds })
+        Some(EvidencePlan {
+            attributes: names,
+            kinds: counted,
+            half_life,
+            shadow: *shadow,
+            signals: of_signals,
+        })
     }
 }
 

@@ -9,10 +9,16 @@ pub(crate) const MAX_COHORTS: usize = 64;
 /// How many kinds of signals a policy may name.
 pub(crate) const MAX_SIGNALS: usize = 16;
 
+/// Kinds of evidence that are independent of each other.
+pub(crate) const KINDS: [&str; 9] =
+    ["place", "payment", "prompt", "model", "rhythm", "movement", "lockstep", "other", "signal"];
+
 /// What is observed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EvidencePlan {
     pub(crate) attributes: Vec<Name>,
+    /// The kinds of evidence that count, a bit for each of [`KINDS`].
+    pub(crate) kinds: u16,
     /// Nanoseconds.
     pub(crate) half_life: u64,
     /// Judges, and changes nothing.

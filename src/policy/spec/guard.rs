@@ -45,6 +45,10 @@ pub type PolicyFloor = BTreeMap<String, WindowLimit>;
 pub struct PolicyEvidence {
     /// What a server may tell of a request besides who sent it: at most 8 names, such as `address` or `payment`.
     pub attributes: Vec<String>,
+    /// The kinds of evidence that count: `place`, `payment`, `prompt`, `model`, `rhythm`, `movement`, `lockstep`, `other`,
+    /// `signal`. Default: all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<String>,
     /// After this long, evidence weighs half. Default `24h`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub half_life: Option<Span>,
