@@ -24,15 +24,17 @@ const NANOS: u64 = 1_000_000_000;
 const VALUES: usize = 16;
 /// Keys remembered for each account.
 const KEYS: usize = 32;
-/// Points that make an account odd in a kind: one in 32 of its tier.
-const ODD: u16 = 5 * BIT;
+/// Points that make an account odd in a kind: one in 16 of its tier.
+const ODD: u16 = 4 * BIT;
 /// Points of two kinds, and of each of the two at least, that make it a candidate.
 const TIED: u16 = 12 * BIT;
+const TIED_ALONE: u16 = 13 * BIT;
 const TIED_EACH: u16 = 4 * BIT;
 /// The most that one kind counts.
 const MOST: u16 = 9 * BIT;
-/// Points for a half of those who share the values being odd otherwise: one in 45 accounts of a service is a fleet's.
-const COMPANY: u16 = 11 * BIT / 2;
+/// The most that one value speaks for or against, and one that accounts have few of.
+const EACH: i16 = 3 * BIT as i16;
+const ALONE: i16 = 6 * BIT as i16;
 /// Organizations that a value needs before it speaks.
 const COMPANY_LEAST: u32 = 4;
 /// Between two steps of a factor, in seconds.
@@ -344,7 +346,7 @@ impl Correlators {
             let links = subject.links.get(column.start..column.start + column.len).unwrap_or_default();
             let points = company(links, against, &self.values, column.role);
             if let Some(evidence) = subject.company.get_mut(column.kind as usize) {
-                evidence.raise(points, now_s, self.settings.half_life_s);
+                evidence.follow(points, now_s, self.settings.half_life_s);
             }
         }
     }
@@ -363,7 +365,8 @@ impl Correlators {
             |points: u16| (u32::from(points) * u32::from(sensitivity) / 16).min(u32::from(MOST)) as u16;
         let weighed = points.map(|points| if pardoned { 0 } else { scale(points) });
 
-        let pair = tie(&weighed);
+        let company = subject.company.map(|evidence| evidence.points(now_s));
+        let pair = tie(&weighed, &company);
         let odd = Kind::ALL.into_iter().zip(points).filter(|(_, points)| *points >= ODD);
         let odd = odd.fold(0, |odd, (kind, _)| odd | kind.bit());
         let before = subject.standing;
@@ -461,26 +464,18 @@ fn traits(
 
 /// Points by the company of `links`, leaving the account itself out.
 fn company(links: &[u32], against: u32, values: &Values, role: Option<Role>) -> u16 {
-    let (mut count, mut sum) = (0, 0);
+    let most = if role == Some(Role::Payment) || role.is_none() { ALONE } else { EACH };
+    let mut sum = 0;
     for link in links.iter().filter_map(|link| link.checked_sub(1)) {
         let Users { all, against: odd } = values.users(link);
         let (all, odd) = (all.saturating_sub(1), odd.saturating_sub(against));
-        count += 1;
         if all >= COMPANY_LEAST {
-            // Two more who are not: few users make no share.
-            sum += odd * 256 / (all + 2);
+            // One more of each: few users make no odds.
+            let (odd, even) = (eighths(u64::from(odd) + 1), eighths(u64::from(all.saturating_sub(odd)) + 1));
+            sum += (odd as i16 - even as i16).clamp(-most, most);
         }
     }
-    let least = if matches!(role, Some(Role::Payment) | None) { 1 } else { 2 };
-    if count < least {
-        return 0;
-    }
-    let share = (sum / count).min(255);
-    if share <= 128 {
-        return 0;
-    }
-    let odds = eighths(u64::from(share)).saturating_sub(eighths(u64::from(256 - share)));
-    (COMPANY + odds).min(MOST)
+    (sum.max(0) as u16).min(MOST)
 }
 
 /// Tells the account's values whether it is against them: odd in a kind other than theirs.
@@ -504,8 +499,8 @@ fn turn_values(subject: &mut Subject, now_s: u32, columns: &[Column; COLUMNS], v
     }
 }
 
-/// The two strongest kinds, where they are enough to tie.
-fn tie(points: &[u16; KINDS]) -> Option<Pair> {
+/// The two strongest kinds, where they are enough to tie; fewer points are where the account keeps `company`.
+fn tie(points: &[u16; KINDS], company: &[u16; KINDS]) -> Option<Pair> {
     let (mut first, mut second) = ((0, Kind::Place), (0, Kind::Place));
     for (kind, points) in Kind::ALL.into_iter().zip(points) {
         if *points > first.0 {
@@ -514,5 +509,7 @@ fn tie(points: &[u16; KINDS]) -> Option<Pair> {
             second = (*points, kind);
         }
     }
-    (second.0 >= TIED_EACH && first.0 + second.0 >= TIED).then_some(Pair { one: first.1, other: second.1 })
+    let keeps = |kind: Kind| company.get(kind as usize).is_some_and(|points| *points >= TIED_EACH);
+    let least = if keeps(first.1) || keeps(second.1) { TIED } else { TIED_ALONE };
+    (second.0 >= TIED_EACH && first.0 + second.0 >= least).then_some(Pair { one: first.1, other: second.1 })
 }
