@@ -341,13 +341,16 @@ impl Correlators {
     /// Raises evidence of each kind by the company that the account keeps: who else uses its values.
     fn keep_company(&mut self, index: usize, now_s: u32) {
         let Some(subject) = self.subjects.get_mut(index) else { return };
+        let mut points = [0; KINDS];
         for (column_index, column) in self.columns.iter().enumerate() {
             let against = u32::from(subject.against & 1 << column_index != 0);
             let links = subject.links.get(column.start..column.start + column.len).unwrap_or_default();
-            let points = company(links, against, &self.values, column.role);
-            if let Some(evidence) = subject.company.get_mut(column.kind as usize) {
-                evidence.follow(points, now_s, self.settings.half_life_s);
+            if let Some(points) = points.get_mut(column.kind as usize) {
+                *points = company(links, against, &self.values, column.role).max(*points);
             }
+        }
+        for (evidence, points) in subject.company.iter_mut().zip(points) {
+            evidence.follow(points, now_s, self.settings.half_life_s);
         }
     }
 
