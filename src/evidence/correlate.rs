@@ -320,15 +320,25 @@ impl Correlators {
             && subject.taught.get_mut(at).is_some_and(|taught| std::mem::replace(taught, day) != day);
         // What a run shows lasts about as long as the run: who makes many has many chances to look odd.
         let length = now_s.saturating_sub(subject.run.began_s);
-        let half_life_s = (2 * length).clamp(LEAST_FADE_S, MOST_FADES * self.settings.half_life_s);
+        let half_life_s = (4 * length).clamp(LEAST_FADE_S, MOST_FADES * self.settings.half_life_s);
+        let mut odd = [0; KINDS];
         for (which, value) in Trait::ALL.into_iter().zip(traits) {
             let Some((kind, value)) = value else { continue };
             let points = self.habits.surprise(tier, at, which, value).min(MOST);
-            if let Some(evidence) = subject.own.get_mut(kind as usize) {
-                evidence.raise(points, now_s, half_life_s);
+            if let Some(odd) = odd.get_mut(kind as usize) {
+                *odd = points.max(*odd);
             }
             if teaches {
                 self.habits.learn(tier, at, which, value);
+            }
+        }
+        // Who has made many runs has had many chances to look odd once.
+        let first = subject.pace_s == 0;
+        for (kind, (evidence, points)) in subject.own.iter_mut().zip(odd).enumerate() {
+            if first {
+                evidence.raise(points, now_s, half_life_s);
+            } else if at >= 3 && kind != Kind::Signal as usize {
+                evidence.follow(points, now_s, half_life_s);
             }
         }
         if subject.run.count == RUN {
