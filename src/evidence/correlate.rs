@@ -11,6 +11,7 @@ use super::{
     ATTRIBUTES, Change, KINDS, Kind, Member, Observation, Opinion, Rings, Role, Settings, TIERS,
     cohort::{Groups, Pair, Standing},
     habit::{Habits, RUN, SETTLED_S, TRAITS, Trait, eighths, look},
+    past::Pasts,
     signal::Sources,
     subject::{BEAT, COLUMNS, Column, Subject, columns},
     values::{Seen, Users, Values, key},
@@ -54,6 +55,7 @@ pub(crate) struct Correlators {
     values: Values,
     seen: Seen,
     habits: Habits,
+    pasts: Pasts,
     groups: Groups,
     sources: Sources,
     /// Where the round of all accounts goes on.
@@ -73,6 +75,7 @@ impl Correlators {
             values: Values::new(subjects * VALUES),
             seen: Seen::new(subjects * KEYS),
             habits: Habits::new(),
+            pasts: Pasts::new(subjects),
             groups: Groups::new(),
             sources: Sources::new(),
             next: 0,
@@ -154,7 +157,7 @@ impl Correlators {
     pub(crate) fn opinion(&self, account: Member, now: u64) -> Option<Opinion> {
         let subject = self.subjects.get(self.find(account)?)?;
         Some(Opinion {
-            points: subject.points(seconds(now)),
+            points: self.points(subject, seconds(now)),
             cohort: subject.cohort,
             until: u64::from(subject.until_s) * NANOS,
             sixteenths: subject.tightening.sixteenths(),
@@ -178,6 +181,7 @@ impl Correlators {
             + self.values.bytes()
             + self.seen.bytes()
             + self.habits.bytes()
+            + self.pasts.bytes()
             + self.sources.bytes()
     }
 
@@ -257,6 +261,11 @@ impl Correlators {
             self.compare(index, at, now_s);
         }
         self.keep_company(index, now_s);
+        let template = self.columns.iter().position(|column| column.role == Some(Role::Template));
+        let prompt = template.and_then(|column| observation.attributes.get(column)).copied().unwrap_or(0);
+        let key = past_key(observation.member, observation.organization);
+        let half_life_s = self.settings.half_life_s;
+        self.pasts.add(key, prompt, observation.amount, now_s, &mut self.habits, half_life_s);
         self.review(index, now_s, changes);
     }
 
@@ -364,11 +373,22 @@ impl Correlators {
         }
     }
 
+    /// Points by kind, the account's and its organization's.
+    fn points(&self, subject: &Subject, now_s: u32) -> [u16; KINDS] {
+        let mut points = subject.points(now_s);
+        if let Some(past) = self.pasts.find(past_key(subject.member, subject.organization)) {
+            for (points, past) in points.iter_mut().zip(&past.evidence) {
+                *points = past.points(now_s).min(MOST).max(*points);
+            }
+        }
+        points
+    }
+
     /// Draws the conclusions: turns its values, joins or leaves, steps its factor.
     fn review(&mut self, index: usize, now_s: u32, changes: &mut Vec<Change>) {
         let half_life_s = self.settings.half_life_s;
+        let Some(points) = self.subjects.get(index).map(|subject| self.points(subject, now_s)) else { return };
         let Some(subject) = self.subjects.get_mut(index) else { return };
-        let points = subject.points(now_s);
         turn_values(subject, now_s, &self.columns, &mut self.values);
 
         let tier = usize::from(subject.tier).min(TIERS - 1);
@@ -435,6 +455,12 @@ impl Correlators {
     }
 }
 
+/// Whose past an account's is.
+fn past_key(account: Member, organization: u64) -> u64 {
+    let alone = u64::from(account.generation) << 32 | u64::from(account.slot) | 1 << 63;
+    if organization == 0 { alone } else { organization }
+}
+
 /// What is looked at in a run, with the kind of evidence that it is; `None` where there is nothing to see.
 fn traits(
     subject: &Subject,
@@ -472,6 +498,7 @@ fn traits(
         }),
         Trait::PaymentSharers => sharers(column_of(Role::Payment)),
         Trait::BeatSharers => sharers(Some(BEAT)),
+        Trait::VolumeChange | Trait::PromptsChange | Trait::AmountChange => None,
     })
 }
 
