@@ -377,8 +377,8 @@ impl Correlators {
     fn points(&self, subject: &Subject, now_s: u32) -> [u16; KINDS] {
         let mut points = subject.points(now_s);
         if let Some(past) = self.pasts.find(past_key(subject.member, subject.organization)) {
-            for (points, past) in points.iter_mut().zip(&past.evidence) {
-                *points = past.points(now_s).min(MOST).max(*points);
+            for (points, past) in points.iter_mut().zip(past.points(now_s)) {
+                *points = past.min(MOST).max(*points);
             }
         }
         points
@@ -541,8 +541,11 @@ fn turn_values(subject: &mut Subject, now_s: u32, columns: &[Column; COLUMNS], v
 
 /// The two strongest kinds, where they are enough to tie; fewer points are where the account keeps `company`.
 fn tie(points: &[u16; KINDS], company: &[u16; KINDS]) -> Option<Pair> {
-    let (mut first, mut second) = ((0, Kind::Place), (0, Kind::Place));
+    let (mut first, mut second, mut sum) = ((0, Kind::Place), (0, Kind::Place), 0u16);
     for (kind, points) in Kind::ALL.into_iter().zip(points) {
+        if *points >= TIED_EACH {
+            sum = sum.saturating_add(*points);
+        }
         if *points > first.0 {
             (first, second) = ((*points, kind), first);
         } else if *points > second.0 {
@@ -551,5 +554,5 @@ fn tie(points: &[u16; KINDS], company: &[u16; KINDS]) -> Option<Pair> {
     }
     let keeps = |kind: Kind| company.get(kind as usize).is_some_and(|points| *points >= TIED_EACH);
     let least = if keeps(first.1) || keeps(second.1) { TIED } else { TIED_ALONE };
-    (second.0 >= TIED_EACH && first.0 + second.0 >= least).then_some(Pair { one: first.1, other: second.1 })
+    (second.0 >= TIED_EACH && sum >= least).then_some(Pair { one: first.1, other: second.1 })
 }

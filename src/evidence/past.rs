@@ -27,6 +27,15 @@ const LEAST: u32 = 64;
 const LEAST_USUAL: u32 = 8;
 /// Points that make it odd.
 const ODD: u16 = 5 * BIT;
+/// Points that each change needs before any counts.
+const EACH: u16 = 3 * BIT;
+/// What is compared, and the kind of evidence that it is.
+const CHANGES: usize = 3;
+const OF_KINDS: [(Trait, Kind); CHANGES] = [
+    (Trait::VolumeChange, Kind::Rhythm),
+    (Trait::PromptsChange, Kind::Prompt),
+    (Trait::AmountChange, Kind::Movement),
+];
 /// The look-up's middle: no change.
 const MIDDLE: i32 = 32;
 
@@ -50,10 +59,26 @@ pub(super) struct Past {
     /// Days that `usual` is made of.
     days: u16,
     usual: Usual,
-    pub(super) evidence: [Evidence; KINDS],
+    /// Volume, prompts, amount.
+    evidence: [Evidence; CHANGES],
 }
 
 impl Past {
+    /// Points by kind. A launch changes the volume, new software the prompts, a new model the answers; only who changes in
+    /// all three has become somebody else.
+    pub(super) fn points(&self, now_s: u32) -> [u16; KINDS] {
+        let changes = self.evidence.map(|evidence| evidence.points(now_s));
+        let mut points = [0; KINDS];
+        if changes.iter().all(|points| *points >= EACH) {
+            for ((_, kind), change) in OF_KINDS.into_iter().zip(changes) {
+                if let Some(points) = points.get_mut(kind as usize) {
+                    *points = change;
+                }
+            }
+        }
+        points
+    }
+
     fn today(&self) -> Usual {
         let prompts: u32 = self.prompts.iter().map(|marks| marks.count_ones()).sum();
         Usual {
@@ -142,15 +167,12 @@ impl Pasts {
             (MIDDLE + (i32::from(today) - i32::from(usual)) / 2).clamp(0, 2 * MIDDLE) as u8
         };
         let changes = [
-            (Trait::VolumeChange, Kind::Rhythm, change(today.volume, usual.volume)),
-            (Trait::PromptsChange, Kind::Prompt, change(today.prompts, usual.prompts)),
-            (Trait::AmountChange, Kind::Movement, change(today.amount, usual.amount)),
+            change(today.volume, usual.volume),
+            change(today.prompts, usual.prompts),
+            change(today.amount, usual.amount),
         ];
-        for (which, kind, value) in changes {
-            let points = habits.surprise(0, 0, which, value);
-            if let Some(evidence) = past.evidence.get_mut(kind as usize) {
-                evidence.raise(points, now_s, half_life_s);
-            }
+        for (((which, _), evidence), value) in OF_KINDS.into_iter().zip(&mut past.evidence).zip(changes) {
+            evidence.raise(habits.surprise(0, 0, which, value), now_s, half_life_s);
             habits.learn(0, 0, which, value);
         }
     }
