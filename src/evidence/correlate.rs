@@ -11,6 +11,7 @@ use super::{
     ATTRIBUTES, Change, KINDS, Kind, Member, Observation, Opinion, Rings, Role, Settings, TIERS,
     cohort::{Groups, Pair, Standing},
     habit::{Habits, RUN, SETTLED_S, TRAITS, Trait, eighths, look},
+    past::Pasts,
     signal::Sources,
     subject::{BEAT, COLUMNS, Column, Subject, columns},
     values::{Seen, Users, Values, key},
@@ -24,15 +25,17 @@ const NANOS: u64 = 1_000_000_000;
 const VALUES: usize = 16;
 /// Keys remembered for each account.
 const KEYS: usize = 32;
-/// Points that make an account odd in a kind: one in 32 of its tier.
-const ODD: u16 = 5 * BIT;
+/// Points that make an account odd in a kind: one in 16 of its tier.
+const ODD: u16 = 4 * BIT;
 /// Points of two kinds, and of each of the two at least, that make it a candidate.
 const TIED: u16 = 12 * BIT;
+const TIED_ALONE: u16 = 13 * BIT;
 const TIED_EACH: u16 = 4 * BIT;
 /// The most that one kind counts.
 const MOST: u16 = 9 * BIT;
-/// Points for a half of those who share the values being odd otherwise: one in 45 accounts of a service is a fleet's.
-const COMPANY: u16 = 11 * BIT / 2;
+/// The most that one value speaks for or against, and one that accounts have few of.
+const EACH: i16 = 3 * BIT as i16;
+const ALONE: i16 = 6 * BIT as i16;
 /// Organizations that a value needs before it speaks.
 const COMPANY_LEAST: u32 = 4;
 /// Between two steps of a factor, in seconds.
@@ -52,6 +55,7 @@ pub(crate) struct Correlators {
     values: Values,
     seen: Seen,
     habits: Habits,
+    pasts: Pasts,
     groups: Groups,
     sources: Sources,
     /// Where the round of all accounts goes on.
@@ -71,6 +75,7 @@ impl Correlators {
             values: Values::new(subjects * VALUES),
             seen: Seen::new(subjects * KEYS),
             habits: Habits::new(),
+            pasts: Pasts::new(subjects),
             groups: Groups::new(),
             sources: Sources::new(),
             next: 0,
@@ -152,7 +157,7 @@ impl Correlators {
     pub(crate) fn opinion(&self, account: Member, now: u64) -> Option<Opinion> {
         let subject = self.subjects.get(self.find(account)?)?;
         Some(Opinion {
-            points: subject.points(seconds(now)),
+            points: self.points(subject, seconds(now)),
             cohort: subject.cohort,
             until: u64::from(subject.until_s) * NANOS,
             sixteenths: subject.tightening.sixteenths(),
@@ -176,6 +181,7 @@ impl Correlators {
             + self.values.bytes()
             + self.seen.bytes()
             + self.habits.bytes()
+            + self.pasts.bytes()
             + self.sources.bytes()
     }
 
@@ -255,6 +261,11 @@ impl Correlators {
             self.compare(index, at, now_s);
         }
         self.keep_company(index, now_s);
+        let template = self.columns.iter().position(|column| column.role == Some(Role::Template));
+        let prompt = template.and_then(|column| observation.attributes.get(column)).copied().unwrap_or(0);
+        let key = past_key(observation.member, observation.organization);
+        let half_life_s = self.settings.half_life_s;
+        self.pasts.add(key, prompt, observation.amount, now_s, &mut self.habits, half_life_s);
         self.review(index, now_s, changes);
     }
 
@@ -318,15 +329,25 @@ impl Correlators {
             && subject.taught.get_mut(at).is_some_and(|taught| std::mem::replace(taught, day) != day);
         // What a run shows lasts about as long as the run: who makes many has many chances to look odd.
         let length = now_s.saturating_sub(subject.run.began_s);
-        let half_life_s = (2 * length).clamp(LEAST_FADE_S, MOST_FADES * self.settings.half_life_s);
+        let half_life_s = (4 * length).clamp(LEAST_FADE_S, MOST_FADES * self.settings.half_life_s);
+        let mut odd = [0; KINDS];
         for (which, value) in Trait::ALL.into_iter().zip(traits) {
             let Some((kind, value)) = value else { continue };
             let points = self.habits.surprise(tier, at, which, value).min(MOST);
-            if let Some(evidence) = subject.own.get_mut(kind as usize) {
-                evidence.raise(points, now_s, half_life_s);
+            if let Some(odd) = odd.get_mut(kind as usize) {
+                *odd = points.max(*odd);
             }
             if teaches {
                 self.habits.learn(tier, at, which, value);
+            }
+        }
+        // Who has made many runs has had many chances to look odd once.
+        let first = subject.pace_s == 0;
+        for (kind, (evidence, points)) in subject.own.iter_mut().zip(odd).enumerate() {
+            if first {
+                evidence.raise(points, now_s, half_life_s);
+            } else if at >= 3 && kind != Kind::Signal as usize {
+                evidence.follow(points, now_s, half_life_s);
             }
         }
         if subject.run.count == RUN {
@@ -339,21 +360,35 @@ impl Correlators {
     /// Raises evidence of each kind by the company that the account keeps: who else uses its values.
     fn keep_company(&mut self, index: usize, now_s: u32) {
         let Some(subject) = self.subjects.get_mut(index) else { return };
+        let mut points = [0; KINDS];
         for (column_index, column) in self.columns.iter().enumerate() {
             let against = u32::from(subject.against & 1 << column_index != 0);
             let links = subject.links.get(column.start..column.start + column.len).unwrap_or_default();
-            let points = company(links, against, &self.values, column.role);
-            if let Some(evidence) = subject.company.get_mut(column.kind as usize) {
-                evidence.raise(points, now_s, self.settings.half_life_s);
+            if let Some(points) = points.get_mut(column.kind as usize) {
+                *points = company(links, against, &self.values, column.role).max(*points);
             }
         }
+        for (evidence, points) in subject.company.iter_mut().zip(points) {
+            evidence.follow(points, now_s, self.settings.half_life_s);
+        }
+    }
+
+    /// Points by kind, the account's and its organization's.
+    fn points(&self, subject: &Subject, now_s: u32) -> [u16; KINDS] {
+        let mut points = subject.points(now_s);
+        if let Some(past) = self.pasts.find(past_key(subject.member, subject.organization)) {
+            for (points, past) in points.iter_mut().zip(past.points(now_s)) {
+                *points = past.min(MOST).max(*points);
+            }
+        }
+        points
     }
 
     /// Draws the conclusions: turns its values, joins or leaves, steps its factor.
     fn review(&mut self, index: usize, now_s: u32, changes: &mut Vec<Change>) {
         let half_life_s = self.settings.half_life_s;
+        let Some(points) = self.subjects.get(index).map(|subject| self.points(subject, now_s)) else { return };
         let Some(subject) = self.subjects.get_mut(index) else { return };
-        let points = subject.points(now_s);
         turn_values(subject, now_s, &self.columns, &mut self.values);
 
         let tier = usize::from(subject.tier).min(TIERS - 1);
@@ -363,7 +398,8 @@ impl Correlators {
             |points: u16| (u32::from(points) * u32::from(sensitivity) / 16).min(u32::from(MOST)) as u16;
         let weighed = points.map(|points| if pardoned { 0 } else { scale(points) });
 
-        let pair = tie(&weighed);
+        let company = subject.company.map(|evidence| evidence.points(now_s));
+        let pair = tie(&weighed, &company);
         let odd = Kind::ALL.into_iter().zip(points).filter(|(_, points)| *points >= ODD);
         let odd = odd.fold(0, |odd, (kind, _)| odd | kind.bit());
         let before = subject.standing;
@@ -419,6 +455,12 @@ impl Correlators {
     }
 }
 
+/// Whose past an account's is.
+fn past_key(account: Member, organization: u64) -> u64 {
+    let alone = u64::from(account.generation) << 32 | u64::from(account.slot) | 1 << 63;
+    if organization == 0 { alone } else { organization }
+}
+
 /// What is looked at in a run, with the kind of evidence that it is; `None` where there is nothing to see.
 fn traits(
     subject: &Subject,
@@ -456,31 +498,24 @@ fn traits(
         }),
         Trait::PaymentSharers => sharers(column_of(Role::Payment)),
         Trait::BeatSharers => sharers(Some(BEAT)),
+        Trait::VolumeChange | Trait::PromptsChange | Trait::AmountChange => None,
     })
 }
 
 /// Points by the company of `links`, leaving the account itself out.
 fn company(links: &[u32], against: u32, values: &Values, role: Option<Role>) -> u16 {
-    let (mut count, mut sum) = (0, 0);
+    let most = if role == Some(Role::Payment) || role.is_none() { ALONE } else { EACH };
+    let mut sum = 0;
     for link in links.iter().filter_map(|link| link.checked_sub(1)) {
         let Users { all, against: odd } = values.users(link);
         let (all, odd) = (all.saturating_sub(1), odd.saturating_sub(against));
-        count += 1;
         if all >= COMPANY_LEAST {
-            // Two more who are not: few users make no share.
-            sum += odd * 256 / (all + 2);
+            // One more of each: few users make no odds.
+            let (odd, even) = (eighths(u64::from(odd) + 1), eighths(u64::from(all.saturating_sub(odd)) + 1));
+            sum += (odd as i16 - even as i16).clamp(-most, most);
         }
     }
-    let least = if matches!(role, Some(Role::Payment) | None) { 1 } else { 2 };
-    if count < least {
-        return 0;
-    }
-    let share = (sum / count).min(255);
-    if share <= 128 {
-        return 0;
-    }
-    let odds = eighths(u64::from(share)).saturating_sub(eighths(u64::from(256 - share)));
-    (COMPANY + odds).min(MOST)
+    (sum.max(0) as u16).min(MOST)
 }
 
 /// Tells the account's values whether it is against them: odd in a kind other than theirs.
@@ -504,15 +539,20 @@ fn turn_values(subject: &mut Subject, now_s: u32, columns: &[Column; COLUMNS], v
     }
 }
 
-/// The two strongest kinds, where they are enough to tie.
-fn tie(points: &[u16; KINDS]) -> Option<Pair> {
-    let (mut first, mut second) = ((0, Kind::Place), (0, Kind::Place));
+/// The two strongest kinds, where they are enough to tie; fewer points are where the account keeps `company`.
+fn tie(points: &[u16; KINDS], company: &[u16; KINDS]) -> Option<Pair> {
+    let (mut first, mut second, mut sum) = ((0, Kind::Place), (0, Kind::Place), 0u16);
     for (kind, points) in Kind::ALL.into_iter().zip(points) {
+        if *points >= TIED_EACH {
+            sum = sum.saturating_add(*points);
+        }
         if *points > first.0 {
             (first, second) = ((*points, kind), first);
         } else if *points > second.0 {
             second = (*points, kind);
         }
     }
-    (second.0 >= TIED_EACH && first.0 + second.0 >= TIED).then_some(Pair { one: first.1, other: second.1 })
+    let keeps = |kind: Kind| company.get(kind as usize).is_some_and(|points| *points >= TIED_EACH);
+    let least = if keeps(first.1) || keeps(second.1) { TIED } else { TIED_ALONE };
+    (second.0 >= TIED_EACH && sum >= least).then_some(Pair { one: first.1, other: second.1 })
 }

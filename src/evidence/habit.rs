@@ -50,10 +50,14 @@ pub(super) enum Trait {
     /// How many organizations share what it uses: the rare, not the high, surprises.
     PaymentSharers,
     BeatSharers,
+    /// An organization's day against its others, of all tiers together.
+    VolumeChange,
+    PromptsChange,
+    AmountChange,
 }
 
 /// How many traits there are.
-pub(super) const TRAITS: usize = 12;
+pub(super) const TRAITS: usize = 15;
 
 impl Trait {
     pub(super) const ALL: [Trait; TRAITS] = [
@@ -69,6 +73,9 @@ impl Trait {
         Trait::Faster,
         Trait::PaymentSharers,
         Trait::BeatSharers,
+        Trait::VolumeChange,
+        Trait::PromptsChange,
+        Trait::AmountChange,
     ];
 }
 

@@ -40,7 +40,8 @@ pub(super) fn columns(roles: &[Role]) -> [Column; COLUMNS] {
     for (index, column) in columns.iter_mut().enumerate().take(ATTRIBUTES) {
         let role = roles.get(index).copied();
         let (start, len) = room(match role {
-            Some(Role::Address | Role::Template) => 8,
+            Some(Role::Template) => 12,
+            Some(Role::Address) => 8,
             Some(Role::Client) => 4,
             Some(Role::Payment | Role::Other) => 2,
             // Everybody shares models; no unknown column has values.
@@ -62,15 +63,15 @@ pub(super) struct Run {
     pub(super) new_templates: u8,
     pub(super) shared_templates: u8,
     amount: u64,
-    /// The least two hashes of the stretches in which it was active.
-    beat: [u32; 2],
+    /// The least hashes of the stretches in which it was active, in order.
+    beat: [u32; 3],
     stretch: u32,
     stretches: u8,
 }
 
 impl Run {
     fn start(now_s: u32) -> Run {
-        Run { began_s: now_s, beat: [u32::MAX; 2], stretch: u32::MAX, ..Run::default() }
+        Run { began_s: now_s, beat: [u32::MAX; 3], stretch: u32::MAX, ..Run::default() }
     }
 
     /// Counts what `observation`, `rest_s` after the one before, shows.
@@ -91,12 +92,14 @@ impl Run {
         if stretch != self.stretch {
             self.stretch = stretch;
             self.stretches = self.stretches.saturating_add(1);
-            let hash = mix(u64::from(stretch)) as u32;
-            let [least, next] = &mut self.beat;
-            if hash < *least {
-                (*least, *next) = (hash, *least);
-            } else if hash < *next && hash != *least {
-                *next = hash;
+            let mut hash = mix(u64::from(stretch)) as u32;
+            for least in &mut self.beat {
+                if hash == *least {
+                    break;
+                }
+                if hash < *least {
+                    std::mem::swap(&mut hash, least);
+                }
             }
         }
     }
@@ -128,8 +131,8 @@ impl Run {
 
     /// Accounts in step have the same; `None` where there is too little to tell.
     pub(super) fn beat(&self) -> Option<u32> {
-        let [least, next] = self.beat;
-        (self.stretches >= 8).then(|| mix(u64::from(least) << 32 | u64::from(next)) as u32)
+        let hash = self.beat.iter().fold(0, |hash, least| mix(hash ^ u64::from(*least)));
+        (self.stretches >= 8).then_some((hash as u32).max(1))
     }
 }
 
@@ -145,6 +148,13 @@ impl Evidence {
     /// What is left of it at `now_s`.
     pub(super) fn points(&self, now_s: u32) -> u16 {
         fade(self.points, u64::from(now_s.saturating_sub(self.since_s)), u64::from(self.half_life_s))
+    }
+
+    /// It goes half of the way up to `points`, or a quarter of the way down.
+    pub(super) fn follow(&mut self, points: u16, now_s: u32, half_life_s: u32) {
+        let had = self.points(now_s);
+        let points = if points > had { had + (points - had).div_ceil(2) } else { had - (had - points) / 4 };
+        *self = Evidence { points, since_s: now_s, half_life_s };
     }
 
     /// It is at least `points` now, and fades by `half_life_s`.
