@@ -387,7 +387,9 @@ impl Correlators {
     /// Draws the conclusions: turns its values, joins or leaves, steps its factor.
     fn review(&mut self, index: usize, now_s: u32, changes: &mut Vec<Change>) {
         let half_life_s = self.settings.half_life_s;
-        let Some(points) = self.subjects.get(index).map(|subject| self.points(subject, now_s)) else { return };
+        let Some(points) = self.subjects.get(index).map(|subject| self.points(subject, now_s)) else {
+            return;
+        };
         let Some(subject) = self.subjects.get_mut(index) else { return };
         turn_values(subject, now_s, &self.columns, &mut self.values);
 

@@ -1,7 +1,7 @@
 //! When a campaign was contained.
 //!
 //! The time from its first request until the first moment after which, for an hour in which it offers at least
-//! [`LEAST_OFFERED`], under a tenth of what it offers is admitted. What happens in an hour changes only as
+//! [`LEAST_OFFERED`], under a tenth of what it offers is admitted, or no more than the policy allows a cohort. What happens in an hour changes only as
 //! the hour's end takes in a request or its beginning lets one go; only these moments are looked at, in order,
 //! so that one hour of counts is all that is kept. An hour that the trace does not cover is no evidence.
 
@@ -23,6 +23,8 @@ struct Tick {
 /// One campaign's last hour.
 #[derive(Debug, Default)]
 pub(crate) struct Containment {
+    /// Requests that a cohort may make; 0 where there are none.
+    allowance: u64,
     first_ms: Option<u64>,
     /// Ticks later than the beginning of the hour in view.
     hour: VecDeque<Tick>,
@@ -32,6 +34,11 @@ pub(crate) struct Containment {
 }
 
 impl Containment {
+    /// Of a campaign under a policy that allows a cohort so many requests.
+    pub(crate) fn new(allowance: u64) -> Containment {
+        Containment { allowance, ..Containment::default() }
+    }
+
     /// A request of the campaign; times do not go back.
     pub(crate) fn record(&mut self, at_ms: u64, admitted: bool) {
         let first_ms = *self.first_ms.get_or_insert(at_ms);
@@ -72,7 +79,10 @@ impl Containment {
     }
 
     fn look(&mut self, begin_ms: u64) {
-        if self.contained_ms.is_none() && self.offered >= LEAST_OFFERED && self.admitted * 10 < self.offered {
+        // Where all of it was admitted, nothing was contained.
+        let within = self.admitted <= self.allowance && self.admitted < self.offered;
+        let is_contained = within || self.admitted * 10 < self.offered;
+        if self.contained_ms.is_none() && self.offered >= LEAST_OFFERED && is_contained {
             self.contained_ms = Some(begin_ms);
         }
     }
@@ -119,6 +129,17 @@ mod tests {
         assert_eq!(contained((0..50).map(|number| (number * 600_000, false)), 50 * 600_000), None);
         assert_eq!(contained((0..50).map(|number| (number * 60_000, false)), 50 * 60_000), None);
         assert_eq!(contained((0..50).map(|number| (number * 60_000, false)), 3_600_000), Some(0.0));
+    }
+
+    #[test]
+    fn within_the_allowance_of_a_cohort() {
+        let contained = |allowance| {
+            let mut containment = Containment::new(allowance);
+            (0..200).for_each(|minute| containment.record(minute * 60_000, minute % 5 == 0));
+            containment.seconds(200 * 60_000)
+        };
+        // Eleven or twelve of sixty are admitted in an hour.
+        assert_eq!((contained(12), contained(10)), (Some(0.0), None));
     }
 
     #[test]

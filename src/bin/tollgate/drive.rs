@@ -7,7 +7,8 @@
 use std::{cmp::Reverse, collections::BinaryHeap, num::NonZeroU64};
 
 use tollgate::{
-    Attribute, Attributes, Caller, Cost, Identity, Limiter, ManualClock, Meter, Permit, Plan, Tier,
+    Attribute, Attributes, Caller, Cost, DescribedLevel, Description, Identity, Level, Limiter, ManualClock,
+    Meter, Permit, Plan, Tier,
 };
 
 use crate::{
@@ -89,8 +90,10 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(plan: Plan, source: String, output_estimate: u32) -> Result<Driver, Failure> {
+        let description = plan.describe();
+        let allowance = cohort_allowance(&description);
         let names: Vec<String> =
-            plan.describe().meters.iter().map(|meter| meter.name.as_str().to_owned()).collect();
+            description.meters.iter().map(|meter| meter.name.as_str().to_owned()).collect();
         let clock = ManualClock::at_unix(EPOCH_NS);
         let limiter = Limiter::builder(plan)
             .clock(clock.clone())
@@ -120,7 +123,7 @@ impl Driver {
             answers: Vec::new(),
             free: Vec::new(),
             sequence: 0,
-            score: Score::default(),
+            score: Score::new(allowance),
         })
     }
 
@@ -270,4 +273,15 @@ impl Driver {
             }
         }
     }
+}
+
+/// The most requests that a cohort may make in a day, over the tiers; 0 where there are no cohorts.
+fn cohort_allowance(policy: &Description) -> u64 {
+    let levels =
+        policy.tiers.iter().flat_map(|tier| &tier.levels).filter(|level| level.level == Level::Cohort);
+    let least = |level: &DescribedLevel| {
+        let rules = level.rules.iter().filter(|rule| rule.meter.as_str() == "requests");
+        rules.filter_map(|rule| rule.most.day).min()
+    };
+    levels.filter_map(least).max().unwrap_or(0)
 }

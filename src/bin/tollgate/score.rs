@@ -111,15 +111,22 @@ pub(crate) struct Score {
     latest: Vec<Option<u32>>,
     others: HashMap<(Symbol, Symbol), u32>,
     end_ms: u64,
+    /// Requests that a cohort may make in a day.
+    allowance: u64,
 }
 
 impl Score {
+    /// Under a policy that allows a cohort so many requests; 0 where it has none.
+    pub(crate) fn new(allowance: u64) -> Score {
+        Score { allowance, ..Score::default() }
+    }
+
     /// Continues the numbering of labels with `names`.
     pub(crate) fn learn_labels(&mut self, names: &[Box<str>]) {
         self.labels.extend(names.iter().map(|name| Label {
             name: name.clone(),
             score: LabelScore::default(),
-            containment: name.starts_with("attack:").then(Containment::default),
+            containment: name.starts_with("attack:").then(|| Containment::new(self.allowance)),
         }));
     }
 
