@@ -350,7 +350,7 @@ fn cohort_sections(name: &str, sizes: &Sizes) -> [Section; 2] {
     let mut floor = Section::new(["tiers", name, "floor"]);
     let window =
         if sizes.account.first().is_some_and(|limits| limits.week.is_some()) { "week" } else { "day" };
-    let comment = format!("p25 of accounts' busiest {window}");
+    let comment = format!("p10 of accounts' busiest {window}");
     floor.plain("requests", format!("\"{}/{window}\"", said(sizes.floor)), comment);
     [cohort, floor]
 }
