@@ -20,6 +20,7 @@
 mod cohort;
 mod correlate;
 mod habit;
+mod judge;
 mod past;
 mod ring;
 mod signal;

@@ -92,7 +92,13 @@ impl Past {
         if self.count >= LEAST_USUAL {
             let today = self.today();
             let odd = self.evidence.iter().any(|evidence| evidence.points(now_s) >= ODD);
-            let part = if self.days == 0 { 1 } else if odd { 16 } else { 4 };
+            let part = if self.days == 0 {
+                1
+            } else if odd {
+                16
+            } else {
+                4
+            };
             let blend = |usual: &mut u16, today: u16| {
                 let change = (i32::from(today) - i32::from(*usual)) / part;
                 *usual = usual.saturating_add_signed(change as i16);
