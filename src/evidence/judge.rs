@@ -62,7 +62,8 @@ pub(super) fn traits(
             (Kind::Movement, (eighths(times) / 2).min(64) as u8)
         }),
         Trait::PaymentSharers => sharers(column_of(Role::Payment)),
-        Trait::BeatSharers => sharers(Some(BEAT)),
+        // Two that meet by chance are no lockstep.
+        Trait::BeatSharers => sharers(Some(BEAT)).map(|(kind, value)| (kind, value.saturating_sub(2))),
         Trait::VolumeChange | Trait::PromptsChange | Trait::AmountChange => None,
     })
 }

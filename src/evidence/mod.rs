@@ -26,6 +26,8 @@ mod ring;
 mod signal;
 mod subject;
 mod values;
+#[cfg(all(test, not(tollgate_loom)))]
+mod tests;
 
 pub(crate) use self::{correlate::Correlators, ring::Rings, signal::SignalPlan};
 use crate::adapt::Curve;
