@@ -11,6 +11,7 @@ use super::{
     ATTRIBUTES, Change, KINDS, Kind, Member, Observation, Opinion, Rings, Role, Settings, TIERS,
     cohort::{Groups, Pair, Standing},
     habit::{Habits, RUN, SETTLED_S, TRAITS, Trait, eighths, look},
+    judge::{MOST, ODD, company, tie, traits, turn_values},
     past::Pasts,
     signal::Sources,
     subject::{BEAT, COLUMNS, Column, Subject, columns},
@@ -25,19 +26,6 @@ const NANOS: u64 = 1_000_000_000;
 const VALUES: usize = 16;
 /// Keys remembered for each account.
 const KEYS: usize = 32;
-/// Points that make an account odd in a kind: one in 16 of its tier.
-const ODD: u16 = 4 * BIT;
-/// Points of two kinds, and of each of the two at least, that make it a candidate.
-const TIED: u16 = 12 * BIT;
-const TIED_ALONE: u16 = 13 * BIT;
-const TIED_EACH: u16 = 4 * BIT;
-/// The most that one kind counts.
-const MOST: u16 = 9 * BIT;
-/// The most that one value speaks for or against, and one that accounts have few of.
-const EACH: i16 = 3 * BIT as i16;
-const ALONE: i16 = 6 * BIT as i16;
-/// Organizations that a value needs before it speaks.
-const COMPANY_LEAST: u32 = 4;
 /// Between two steps of a factor, in seconds.
 const STEP_S: u32 = 600;
 /// Bounds of the half-life of what a run shows: in seconds, and times the policy's.
@@ -400,8 +388,8 @@ impl Correlators {
             |points: u16| (u32::from(points) * u32::from(sensitivity) / 16).min(u32::from(MOST)) as u16;
         let weighed = points.map(|points| if pardoned { 0 } else { scale(points) });
 
-        let company = subject.company.map(|evidence| evidence.points(now_s));
-        let pair = tie(&weighed, &company);
+        let itself = subject.points(now_s).into_iter().max().is_some_and(|points| points >= ODD);
+        let pair = tie(&weighed).filter(|_| itself);
         let odd = Kind::ALL.into_iter().zip(points).filter(|(_, points)| *points >= ODD);
         let odd = odd.fold(0, |odd, (kind, _)| odd | kind.bit());
         let before = subject.standing;
@@ -461,100 +449,4 @@ impl Correlators {
 fn past_key(account: Member, organization: u64) -> u64 {
     let alone = u64::from(account.generation) << 32 | u64::from(account.slot) | 1 << 63;
     if organization == 0 { alone } else { organization }
-}
-
-/// What is looked at in a run, with the kind of evidence that it is; `None` where there is nothing to see.
-fn traits(
-    subject: &Subject,
-    columns: &[Column; COLUMNS],
-    values: &Values,
-    now_s: u32,
-) -> [Option<(Kind, u8)>; TRAITS] {
-    let run = &subject.run;
-    let column_of = |role: Role| columns.iter().position(|column| column.role == Some(role));
-    let distinct = |role: Role| column_of(role).map(|column| (role.kind(), run.distinct(column)));
-    let sharers = |column: Option<usize>| {
-        let column = columns.get(column?)?;
-        let links = subject.links.get(column.start..column.start + column.len)?;
-        let (mut sum, mut count) = (0, 0);
-        for link in links.iter().filter_map(|link| link.checked_sub(1)) {
-            sum += u64::from(values.users(link).all);
-            count += 1;
-        }
-        (count > 0).then(|| (column.kind, (eighths(sum / count) / 4) as u8))
-    };
-    let length = now_s.saturating_sub(run.began_s).max(1);
-    Trait::ALL.map(|which| match which {
-        Trait::Addresses => distinct(Role::Address),
-        Trait::Clients => distinct(Role::Client),
-        Trait::Templates => distinct(Role::Template),
-        Trait::Models => distinct(Role::Model),
-        Trait::Others => distinct(Role::Other),
-        Trait::NewTemplates => column_of(Role::Template).map(|_| (Kind::Prompt, run.new_templates)),
-        Trait::SharedTemplates => column_of(Role::Template).map(|_| (Kind::Prompt, run.shared_templates)),
-        Trait::Restless => Some((Kind::Rhythm, run.restless(now_s))),
-        Trait::Amount => Some((Kind::Movement, run.average())),
-        Trait::Faster => (run.count == RUN && subject.pace_s > 0).then(|| {
-            let times = u64::from(subject.pace_s) * 4 / u64::from(length);
-            (Kind::Movement, (eighths(times) / 2).min(64) as u8)
-        }),
-        Trait::PaymentSharers => sharers(column_of(Role::Payment)),
-        Trait::BeatSharers => sharers(Some(BEAT)),
-        Trait::VolumeChange | Trait::PromptsChange | Trait::AmountChange => None,
-    })
-}
-
-/// Points by the company of `links`, leaving the account itself out.
-fn company(links: &[u32], against: u32, values: &Values, role: Option<Role>) -> u16 {
-    let most = if role == Some(Role::Payment) || role.is_none() { ALONE } else { EACH };
-    let mut sum = 0;
-    for link in links.iter().filter_map(|link| link.checked_sub(1)) {
-        let Users { all, against: odd } = values.users(link);
-        let (all, odd) = (all.saturating_sub(1), odd.saturating_sub(against));
-        if all >= COMPANY_LEAST {
-            // One more of each: few users make no odds.
-            let (odd, even) = (eighths(u64::from(odd) + 1), eighths(u64::from(all.saturating_sub(odd)) + 1));
-            sum += (odd as i16 - even as i16).clamp(-most, most);
-        }
-    }
-    (sum.max(0) as u16).min(MOST)
-}
-
-/// Tells the account's values whether it is against them: odd in a kind other than theirs.
-fn turn_values(subject: &mut Subject, now_s: u32, columns: &[Column; COLUMNS], values: &mut Values) {
-    let own = subject.own.map(|evidence| evidence.points(now_s));
-    for (index, column) in columns.iter().enumerate() {
-        let others = Kind::ALL.into_iter().zip(own).filter(|(kind, _)| *kind != column.kind);
-        let odd = others.map(|(_, points)| points).max().is_some_and(|points| points >= ODD);
-        // Two kinds made it a member, one of them another than this.
-        let against = odd || subject.cohort != 0;
-        let mask = 1 << index;
-        if against == (subject.against & mask != 0) {
-            continue;
-        }
-        subject.against ^= mask;
-        for link in subject.links.iter().skip(column.start).take(column.len) {
-            if let Some(link) = link.checked_sub(1) {
-                values.turn(link, subject.organization, against);
-            }
-        }
-    }
-}
-
-/// The two strongest kinds, where they are enough to tie; fewer points are where the account keeps `company`.
-fn tie(points: &[u16; KINDS], company: &[u16; KINDS]) -> Option<Pair> {
-    let (mut first, mut second, mut sum) = ((0, Kind::Place), (0, Kind::Place), 0u16);
-    for (kind, points) in Kind::ALL.into_iter().zip(points) {
-        if *points >= TIED_EACH {
-            sum = sum.saturating_add(*points);
-        }
-        if *points > first.0 {
-            (first, second) = ((*points, kind), first);
-        } else if *points > second.0 {
-            second = (*points, kind);
-        }
-    }
-    let keeps = |kind: Kind| company.get(kind as usize).is_some_and(|points| *points >= TIED_EACH);
-    let least = if keeps(first.1) || keeps(second.1) { TIED } else { TIED_ALONE };
-    (second.0 >= TIED_EACH && sum >= least).then_some(Pair { one: first.1, other: second.1 })
 }

@@ -20,11 +20,14 @@
 mod cohort;
 mod correlate;
 mod habit;
+mod judge;
 mod past;
 mod ring;
 mod signal;
 mod subject;
 mod values;
+#[cfg(all(test, not(tollgate_loom)))]
+mod tests;
 
 pub(crate) use self::{correlate::Correlators, ring::Rings, signal::SignalPlan};
 use crate::adapt::Curve;

@@ -64,14 +64,14 @@ pub(super) struct Run {
     pub(super) shared_templates: u8,
     amount: u64,
     /// The least hashes of the stretches in which it was active, in order.
-    beat: [u32; 3],
+    beat: [u32; 4],
     stretch: u32,
     stretches: u8,
 }
 
 impl Run {
     fn start(now_s: u32) -> Run {
-        Run { began_s: now_s, beat: [u32::MAX; 3], stretch: u32::MAX, ..Run::default() }
+        Run { began_s: now_s, beat: [u32::MAX; 4], stretch: u32::MAX, ..Run::default() }
     }
 
     /// Counts what `observation`, `rest_s` after the one before, shows.
