@@ -9,15 +9,14 @@
 
 use super::{
     ATTRIBUTES, Change, KINDS, Kind, Member, Observation, Opinion, Rings, Role, Settings, TIERS,
-    cohort::{Groups, Pair, Standing},
-    habit::{Habits, RUN, SETTLED_S, TRAITS, Trait, eighths, look},
+    cohort::{Groups, Standing},
+    habit::{Habits, RUN, SETTLED_S, Trait, look},
     judge::{MOST, ODD, company, tie, traits, turn_values},
     past::Pasts,
     signal::Sources,
     subject::{BEAT, COLUMNS, Column, Subject, columns},
-    values::{Seen, Users, Values, key},
+    values::{Seen, Values, key},
 };
-use crate::adapt::BIT;
 
 /// Accounts that a new one may take the place of.
 const WAYS: usize = 8;
@@ -113,7 +112,7 @@ impl Correlators {
         let subject = self.subjects.get_mut(index);
         if let Some(evidence) = subject.and_then(|subject| subject.own.get_mut(Kind::Signal as usize)) {
             let had = evidence.points(now_s);
-            let points = had.saturating_add(plan.weight.saturating_mul(weight)).min(plan.cap).min(MOST);
+            let points = had.saturating_add(plan.weight.saturating_mul(weight)).min(plan.cap);
             evidence.raise(points, now_s, plan.half_life_s);
         }
         self.review(index, now_s, changes);
@@ -236,6 +235,14 @@ impl Correlators {
     }
 
     fn observe(&mut self, observation: &Observation, changes: &mut Vec<Change>) {
+        if observation.settled {
+            let index = self.find(observation.member);
+            if let Some(subject) = index.and_then(|index| self.subjects.get_mut(index)) {
+                subject.run.took(observation.amount);
+            }
+            self.pasts.took(past_key(observation.member, observation.organization), observation.amount);
+            return;
+        }
         let now_s = seconds(observation.at);
         let Some(index) = self.follow(observation, now_s, changes) else { return };
         let (new, shared) = self.link_all(index, observation);
@@ -320,7 +327,7 @@ impl Correlators {
         let half_life_s = (4 * length).clamp(LEAST_FADE_S, MOST_FADES * self.settings.half_life_s);
         let mut odd = [0; KINDS];
         for (which, value) in Trait::ALL.into_iter().zip(traits) {
-            let Some((kind, value)) = value else { continue };
+            let Some((kind, value)) = value.filter(|(kind, _)| self.settings.counts(*kind)) else { continue };
             let points = self.habits.surprise(tier, at, which, value).min(MOST);
             if let Some(odd) = odd.get_mut(kind as usize) {
                 *odd = points.max(*odd);
@@ -352,7 +359,8 @@ impl Correlators {
         for (column_index, column) in self.columns.iter().enumerate() {
             let against = u32::from(subject.against & 1 << column_index != 0);
             let links = subject.links.get(column.start..column.start + column.len).unwrap_or_default();
-            if let Some(points) = points.get_mut(column.kind as usize) {
+            let counts = self.settings.counts(column.kind);
+            if let Some(points) = points.get_mut(column.kind as usize).filter(|_| counts) {
                 *points = company(links, against, &self.values, column.role).max(*points);
             }
         }
@@ -368,6 +376,9 @@ impl Correlators {
             for (points, past) in points.iter_mut().zip(past.points(now_s)) {
                 *points = past.min(MOST).max(*points);
             }
+        }
+        for (points, _) in points.iter_mut().zip(Kind::ALL).filter(|(_, kind)| !self.settings.counts(*kind)) {
+            *points = 0;
         }
         points
     }
@@ -385,7 +396,7 @@ impl Correlators {
         let sensitivity = self.settings.sensitivity.get(tier).copied().unwrap_or(16);
         let pardoned = subject.pardoned_until_s > now_s;
         let scale =
-            |points: u16| (u32::from(points) * u32::from(sensitivity) / 16).min(u32::from(MOST)) as u16;
+            |points: u16| (u32::from(points) * u32::from(sensitivity) / 16).min(u32::from(u16::MAX)) as u16;
         let weighed = points.map(|points| if pardoned { 0 } else { scale(points) });
 
         let itself = subject.points(now_s).into_iter().max().is_some_and(|points| points >= ODD);

@@ -114,13 +114,15 @@ pub(super) fn turn_values(
 pub(super) fn tie(points: &[u16; KINDS]) -> Option<Pair> {
     let (mut first, mut second, mut sum) = ((0, Kind::Place), (0, Kind::Place), 0u16);
     for (kind, points) in Kind::ALL.into_iter().zip(points) {
-        if *points >= TIED_EACH {
-            sum = sum.saturating_add(*points);
+        // Signals may weigh more, but for themselves.
+        let points = (*points).min(MOST);
+        if points >= TIED_EACH {
+            sum = sum.saturating_add(points);
         }
-        if *points > first.0 {
-            (first, second) = ((*points, kind), first);
-        } else if *points > second.0 {
-            second = (*points, kind);
+        if points > first.0 {
+            (first, second) = ((points, kind), first);
+        } else if points > second.0 {
+            second = (points, kind);
         }
     }
     (second.0 >= TIED_EACH && sum >= TIED).then_some(Pair { one: first.1, other: second.1 })

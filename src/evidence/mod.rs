@@ -45,7 +45,7 @@ pub(crate) struct Member {
 }
 
 /// What a request showed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Observation {
     pub(crate) member: Member,
     /// A keyed hash; 0 for none, and the account then stands for itself.
@@ -58,6 +58,8 @@ pub(crate) struct Observation {
     /// What the request took, of whatever the server counts; up to 2^20 - 1 is told apart, 0 is unknown.
     pub(crate) amount: u32,
     pub(crate) denied: bool,
+    /// Whether it tells no request but what an earlier one took in the end: member, organization, amount and time alone.
+    pub(crate) settled: bool,
     /// Limiter time in nanoseconds; a millisecond is told apart.
     pub(crate) at: u64,
 }
@@ -162,6 +164,8 @@ pub(crate) struct Settings {
     pub(crate) roles: Vec<Role>,
     /// In seconds.
     pub(crate) half_life_s: u32,
+    /// The kinds that count, as a set of [`Kind::bit`].
+    pub(crate) kinds: u16,
     /// By tier, in sixteenths: what evidence is multiplied by; 0 ignores it.
     pub(crate) sensitivity: Vec<u16>,
     /// By tier: whether it has cohorts.
@@ -169,6 +173,12 @@ pub(crate) struct Settings {
     pub(crate) curve: Curve,
     /// By kind of signal.
     pub(crate) signals: Vec<SignalPlan>,
+}
+
+impl Settings {
+    pub(crate) fn counts(&self, kind: Kind) -> bool {
+        self.kinds & kind.bit() != 0
+    }
 }
 
 /// What is to be written into accounts' lines.

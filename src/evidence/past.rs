@@ -55,6 +55,8 @@ pub(super) struct Past {
     day: u32,
     count: u32,
     amount: u64,
+    /// How many of its requests have told what they took.
+    amounts: u32,
     prompts: [u64; 2],
     /// Days that `usual` is made of.
     days: u16,
@@ -84,8 +86,13 @@ impl Past {
         Usual {
             volume: eighths(u64::from(self.count)),
             prompts: eighths(u64::from(prompts)),
-            amount: eighths(self.amount / u64::from(self.count.max(1))),
+            amount: eighths(self.amount / u64::from(self.amounts.max(1))),
         }
+    }
+
+    fn took(&mut self, amount: u32) {
+        self.amount += u64::from(amount);
+        self.amounts += u32::from(amount > 0);
     }
 
     fn end_day(&mut self, day: u32, now_s: u32) {
@@ -108,7 +115,7 @@ impl Past {
             blend(&mut self.usual.amount, today.amount);
             self.days = self.days.saturating_add(1);
         }
-        *self = Past { day, count: 0, amount: 0, prompts: [0; 2], ..*self };
+        *self = Past { day, count: 0, amount: 0, amounts: 0, prompts: [0; 2], ..*self };
     }
 }
 
@@ -158,7 +165,7 @@ impl Pasts {
             past.end_day(day, now_s);
         }
         past.count += 1;
-        past.amount += u64::from(amount);
+        past.took(amount);
         if prompt != 0 {
             let mark = mix(u64::from(prompt)) & 127;
             if let Some(marks) = past.prompts.get_mut((mark >> 6) as usize) {
@@ -180,6 +187,13 @@ impl Pasts {
         for (((which, _), evidence), value) in OF_KINDS.into_iter().zip(&mut past.evidence).zip(changes) {
             evidence.raise(habits.surprise(0, 0, which, value), now_s, half_life_s);
             habits.learn(0, 0, which, value);
+        }
+    }
+
+    /// Counts what an earlier request took in the end.
+    pub(super) fn took(&mut self, key: u64, amount: u32) {
+        if let Some(past) = self.set(key).and_then(|set| set.iter_mut().find(|past| past.key == key)) {
+            past.took(amount);
         }
     }
 

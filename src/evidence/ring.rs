@@ -25,6 +25,8 @@ const WORDS: usize = 4 + ATTRIBUTES / 2;
 const TRIES: u32 = 3;
 /// Stands in the age word for a denied request.
 const DENIED: u64 = 1 << 40;
+/// Stands in the age word for what was settled.
+const SETTLED: u64 = 1 << 41;
 
 #[derive(Debug, Default)]
 struct Cell {
@@ -149,13 +151,14 @@ impl Rings {
 }
 
 fn pack(observation: &Observation) -> [u64; WORDS] {
-    let Observation { member, organization, tier, attributes, age_s, amount, denied, at } = observation;
-    let denied = if *denied { DENIED } else { 0 };
+    let Observation { member, organization, tier, attributes, age_s, amount, denied, settled, at } =
+        observation;
+    let flags = if *denied { DENIED } else { 0 } | if *settled { SETTLED } else { 0 };
     let mut words = [0; WORDS];
     let [seat, whose, age, when, values @ ..] = &mut words;
     *seat = u64::from(member.generation) << 32 | u64::from(member.slot);
     *whose = *organization;
-    *age = u64::from(*tier) << 32 | denied | u64::from(*age_s);
+    *age = u64::from(*tier) << 32 | flags | u64::from(*age_s);
     // In units of 2^20 ns, a millisecond: 44 bits are enough for the 2^60 ns that a clock has.
     *when = at & !0xf_ffff | u64::from(*amount).min(0xf_ffff);
     for (word, pair) in values.iter_mut().zip(attributes.chunks_exact(2)) {
@@ -180,6 +183,7 @@ fn unpack(words: &[u64; WORDS]) -> Observation {
         age_s: *age as u32,
         amount: (*when & 0xf_ffff) as u32,
         denied: *age & DENIED != 0,
+        settled: *age & SETTLED != 0,
         at: *when & !0xf_ffff,
     }
 }

@@ -63,6 +63,8 @@ pub(super) struct Run {
     pub(super) new_templates: u8,
     pub(super) shared_templates: u8,
     amount: u64,
+    /// How many of its requests have told what they took.
+    amounts: u32,
     /// The least hashes of the stretches in which it was active, in order.
     beat: [u32; 4],
     stretch: u32,
@@ -87,7 +89,7 @@ impl Run {
                 *marks |= 1 << (mix(u64::from(value)) & 63);
             }
         }
-        self.amount += u64::from(observation.amount);
+        self.took(observation.amount);
         let stretch = now_s / BEAT_S;
         if stretch != self.stretch {
             self.stretch = stretch;
@@ -102,6 +104,12 @@ impl Run {
                 }
             }
         }
+    }
+
+    /// Counts what a request took in the end; 0 is unknown.
+    pub(super) fn took(&mut self, amount: u32) {
+        self.amount += u64::from(amount);
+        self.amounts += u32::from(amount > 0);
     }
 
     /// Counts a prompt that nobody had before, or that others have too.
@@ -126,7 +134,7 @@ impl Run {
 
     /// The average amount, in quarters of an octave.
     pub(super) fn average(&self) -> u8 {
-        (eighths(self.amount / u64::from(self.count.max(1))) / 2).min(64) as u8
+        (eighths(self.amount / u64::from(self.amounts.max(1))) / 2).min(64) as u8
     }
 
     /// Accounts in step have the same; `None` where there is too little to tell.

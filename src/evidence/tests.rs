@@ -19,6 +19,7 @@ fn settings(subjects: usize) -> Settings {
         subjects,
         roles: ["address", "payment", "client", "template", "model"].map(Role::of_name).to_vec(),
         half_life_s: 86_400,
+        kinds: (1 << KINDS) - 1,
         sensitivity: vec![16; 4],
         cohorts: vec![true; 4],
         curve: Curve { floor: 80, doubling: 40, largest: 256, rise: 8, fall: 4 },
@@ -117,6 +118,7 @@ impl World {
             age_s: age_days * 86_400,
             amount,
             denied: false,
+            settled: false,
             at: self.now,
         };
         assert!(self.rings.push(account as usize, &observation));

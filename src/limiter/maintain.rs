@@ -14,6 +14,7 @@ use crate::{
     adapt::{BIT, Curve, ONE},
     bucket::{Factor, Moment},
     evidence::{Change, Correlators, Rings, Role, Settings, SignalPlan},
+    meter::{Cost, Meter},
     path::{Home, Lines},
     policy::{
         plan::{EvidencePlan, Plan},
@@ -37,6 +38,8 @@ pub(super) struct Observer {
     pub(super) rings: Rings,
     pub(super) state: Mutex<State>,
     pub(super) shadow: bool,
+    /// The meter whose amounts are compared.
+    meter: Option<Meter>,
     counts: Counts,
 }
 
@@ -94,12 +97,18 @@ impl Observer {
             rings: Rings::new(stripes(), CELLS),
             state: Mutex::new(State { correlators, changes: Vec::new() }),
             shadow: evidence.shadow,
+            meter: evidence.meter,
             counts: Counts {
                 tightened: AtomicU64::new(0),
                 joined: AtomicU64::new(0),
                 left: AtomicU64::new(0),
             },
         })
+    }
+
+    /// What of `cost` is compared among accounts.
+    pub(super) fn amount_of(&self, cost: &Cost) -> u32 {
+        self.meter.map_or(0, |meter| u32::try_from(cost.amount(meter)).unwrap_or(u32::MAX))
     }
 
     pub(super) fn statistics(&self) -> EvidenceStatistics {
@@ -175,6 +184,7 @@ fn settings(plan: &Plan, evidence: &EvidencePlan) -> Settings {
         half_life_s: seconds(evidence.half_life),
         sensitivity: plan.tiers.iter().map(|tier| sixteenths(tier.guard.sensitivity)).collect(),
         cohorts: plan.tiers.iter().map(|tier| !tier.guard.cohort.rules.is_empty()).collect(),
+        kinds: evidence.kinds,
         curve: Curve {
             largest: u16::try_from(plan.largest_factor.saturating_mul(u32::from(ONE))).unwrap_or(u16::MAX),
             ..CURVE

@@ -22,7 +22,7 @@ use std::{fmt, sync::Arc};
 use maintain::Observer;
 
 use crate::{
-    bucket::Moment,
+    bucket::{Mode, Moment},
     decision::{Denial, Level, Receipt},
     id::{Fingerprints, Id, Identity, Organization, Tier},
     line::Backoff,
@@ -368,7 +368,7 @@ impl Shared {
                 Ok(receipt) => receipt.at(),
                 Err(denial) => denial.at(),
             };
-            self.observe(caller, cost, at, decided.is_err());
+            self.observe(caller, cost, N::MODE == Mode::Spend, at, decided.is_err());
         }
         decided
     }

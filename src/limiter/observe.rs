@@ -7,7 +7,7 @@
 use super::{Caller, Limiter, Places, Shared};
 use crate::{
     evidence::{Member, Observation},
-    id::{Id, Identity},
+    id::{Id, Identity, Key},
     meter::Cost,
     policy::plan::MAX_ATTRIBUTES,
     sync::thread_number,
@@ -96,9 +96,14 @@ impl Limiter {
     }
 }
 
+/// An organization as observations know it; 0 for none.
+pub(super) fn hash_of(organization: Option<&Key>) -> u64 {
+    organization.map_or(0, |key| key.hash.max(1))
+}
+
 impl Shared {
-    /// Observes a decision of `caller` on `cost` at `at`.
-    pub(super) fn observe(&self, caller: &impl Caller, cost: &Cost, at: u64, denied: bool) {
+    /// Observes a decision of `caller` on `cost` at `at`; `known` where that is what it took, and no estimate.
+    pub(super) fn observe(&self, caller: &impl Caller, cost: &Cost, known: bool, at: u64, denied: bool) {
         let (Some(attributes), Some(observer)) = (caller.attributes(), &self.observer) else { return };
         let identity = caller.identity();
         if denied
@@ -115,19 +120,30 @@ impl Shared {
         let Some((slot, head)) = found else { return };
         let unix = self.moment(crate::time::Nanos::new(at)).unix();
         let age = identity.since.map(|_| identity.age(unix) / 1_000_000_000);
-        let amount = cost.spent().map(|meter| cost.amount(meter)).max().unwrap_or(0);
         observer.rings.push(
             thread_number(),
             &Observation {
                 member: Member { slot, generation: head.generation() },
-                organization: identity.organization.map_or(0, |key| key.hash.max(1)),
+                organization: hash_of(identity.organization.as_ref()),
                 tier: identity.tier.as_u8(),
                 attributes: attributes.values,
                 age_s: age.map_or(u32::MAX, |age| u32::try_from(age).unwrap_or(u32::MAX - 1)),
-                amount: u32::try_from(amount).unwrap_or(u32::MAX),
+                amount: if known { observer.amount_of(cost) } else { 0 },
                 denied,
+                settled: false,
                 at,
             },
         );
+    }
+
+    /// Observes what an admitted request of the account in `member`'s slot took in the end.
+    pub(super) fn observe_settled(&self, member: Member, organization: u64, actual: &Cost, at: u64) {
+        let Some(observer) = &self.observer else { return };
+        let amount = observer.amount_of(actual);
+        if amount > 0 {
+            let observation =
+                Observation { member, organization, amount, at, settled: true, ..Observation::default() };
+            observer.rings.push(thread_number(), &observation);
+        }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Caller, Shared};
+use super::{Caller, Shared, observe::hash_of};
 use crate::{
     decision::{Denial, Receipt},
+    evidence::Member,
     meter::Cost,
     path::{Hold, Settlement},
     sync::Ordering,
@@ -21,6 +22,8 @@ pub struct Permit<'a> {
     receipt: Receipt,
     reserved: Cost,
     hold: Hold,
+    /// The hash of the organization, 0 for none; `None` where the request was not observed.
+    observed: Option<u64>,
     open: bool,
 }
 
@@ -48,7 +51,9 @@ impl<'a> Permit<'a> {
     ) -> Result<Permit<'a>, Denial> {
         let mut hold = Hold::new(caller.identity());
         let receipt = shared.decide_for(caller, estimate, now, &mut hold)?;
-        Ok(Permit { limiter: Handle::Borrowed(shared), receipt, reserved: *estimate, hold, open: true })
+        let observed = caller.attributes().map(|_| hash_of(caller.identity().organization.as_ref()));
+        let limiter = Handle::Borrowed(shared);
+        Ok(Permit { limiter, receipt, reserved: *estimate, hold, observed, open: true })
     }
 
     /// The receipt of the reservation.
@@ -69,6 +74,7 @@ impl<'a> Permit<'a> {
             receipt: self.receipt,
             reserved: self.reserved,
             hold: self.hold.clone(),
+            observed: self.observed,
             open: true,
         }
     }
@@ -99,6 +105,10 @@ impl<'a> Permit<'a> {
             self.hold.settle(&shared.lines, &shared.plan, (&self.reserved, actual), &moment, || {
                 shared.now().as_u64()
             });
+        if let (Some(organization), Some((slot, generation))) = (self.observed, self.hold.account()) {
+            let member = Member { slot, generation };
+            shared.observe_settled(member, organization, actual, now.as_u64());
+        }
         let counters = &shared.counters;
         for (happened, counter) in [
             (settlement.any_clipped(), &counters.clipped_refunds),

@@ -81,6 +81,14 @@ impl Hold {
         }
     }
 
+    /// The account's slot, and how many subjects that had held; `None` where it was charged on an overflow line.
+    pub(crate) fn account(&self) -> Option<(u32, u32)> {
+        self.held.iter().find_map(|held| match held.home {
+            Home::Account(slot) => Some((slot, held.generation)),
+            _ => None,
+        })
+    }
+
     /// Replaces the charge of `reserved` by one of `actual` on every line, one line after the other, at `moment` or at
     /// what `clock` says then, whichever is later.
     pub(crate) fn settle(

@@ -23,9 +23,9 @@ const LONGEST_AGE: u64 = 10 * 365 * 86_400_000_000_000;
 const HALF_LIFE: u64 = 24 * 3_600_000_000_000;
 /// Bits of a signal, and the most on one account, where the policy does not say.
 const WEIGHT: u64 = 3;
-const CAP: u64 = MOST_BITS;
-/// The most bits that any kind of evidence counts.
-const MOST_BITS: u64 = 9;
+const CAP: u64 = 12;
+/// The most bits of either.
+const MOST_BITS: u64 = 24;
 /// The most that evidence may be multiplied by.
 const MOST_SENSITIVITY: Share = Share(4 * Share::ONE.0);
 
@@ -243,7 +243,7 @@ impl Compiler<'_> {
     }
 
     pub(super) fn evidence(&mut self, path: &KeyPath) -> Option<EvidencePlan> {
-        let PolicyEvidence { attributes, kinds, half_life, shadow, signals } =
+        let PolicyEvidence { attributes, kinds, meter, half_life, shadow, signals } =
             self.policy.evidence.as_ref()?;
         if attributes.len() > MAX_ATTRIBUTES {
             let message = format!("names {} attributes; at most {MAX_ATTRIBUTES} fit", attributes.len());
@@ -276,6 +276,8 @@ impl Compiler<'_> {
             let message = format!("names {} kinds; at most {MAX_SIGNALS} fit", signals.len());
             self.problem(&path.key("signals"), message);
         }
+        let meter =
+            meter.as_ref().and_then(|name| self.meter(&path.key("meter"), name)).map(|(meter, _)| meter);
         let half_life = half_life.map_or(HALF_LIFE, |span| span.nanos);
         let mut of_signals = Vec::new();
         for (name, signal) in signals {
@@ -304,6 +306,7 @@ impl Compiler<'_> {
         Some(EvidencePlan {
             attributes: names,
             kinds: counted,
+            meter,
             half_life,
             shadow: *shadow,
             signals: of_signals,

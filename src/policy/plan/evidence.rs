@@ -1,6 +1,6 @@
 //! What a policy observes, and how evidence from outside weighs.
 
-use crate::decision::Name;
+use crate::{decision::Name, meter::Meter};
 
 /// How many attributes a policy may name.
 pub(crate) const MAX_ATTRIBUTES: usize = 8;
@@ -19,6 +19,8 @@ pub(crate) struct EvidencePlan {
     pub(crate) attributes: Vec<Name>,
     /// The kinds of evidence that count, a bit for each of [`KINDS`].
     pub(crate) kinds: u16,
+    /// The meter whose amounts are compared.
+    pub(crate) meter: Option<Meter>,
     /// Nanoseconds.
     pub(crate) half_life: u64,
     /// Judges, and changes nothing.

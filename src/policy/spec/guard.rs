@@ -49,6 +49,9 @@ pub struct PolicyEvidence {
     /// `signal`. Default: all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub kinds: Vec<String>,
+    /// The meter whose amounts are compared among accounts, such as `output_tokens`; none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub meter: Option<String>,
     /// After this long, evidence weighs half. Default `24h`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub half_life: Option<Span>,
@@ -64,10 +67,10 @@ pub struct PolicyEvidence {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolicySignal {
-    /// What one signal says, in bits: of honest accounts, one in 2^weight gets one. From 1 to 9; default 3.
+    /// What one signal says, in bits: of honest accounts, one in 2^weight gets one. From 1 to 24; default 3.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<Amount>,
-    /// The most bits that signals of this kind add up to on one account. From 1 to 9; default 9.
+    /// The most bits that signals of this kind add up to on one account. From 1 to 24; default 12.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cap: Option<Amount>,
     /// After this long, a signal weighs half. Default: as all evidence.
