@@ -52,8 +52,10 @@ const WEEK_DAYS: f64 = 6.0;
 const MONTH_DAYS: f64 = 27.0;
 /// The share of accounts whose day stays below what counts as light.
 pub(super) const LIGHT: f64 = 0.95;
-/// What a member of a cohort keeps: a light week of the quantile. A fleet has many members, and each keeps it.
-pub(super) const FLOOR: f64 = 0.1;
+/// What a member of a cohort keeps: this part of half of the accounts' busiest week, and so much at least. A fleet has many
+/// members, and each keeps it.
+pub(super) const FLOOR: u64 = 16;
+const LEAST_FLOOR: u64 = 2;
 /// The most of a total or pool that is kept for the light: more refuses the busy while there is still room.
 pub(super) const RESERVE: f64 = 0.1;
 /// How many honest accounts' worth a cohort may use, and which share of accounts uses at most that each.
@@ -427,5 +429,6 @@ fn light(sizes: &mut Sizes, tier: &Tier) {
         readable(of(use_share, &|usage| usage.day(measure)) as f64 * accounts * sizes.scale)
     });
     let weeks = requests.week.is_some();
-    sizes.floor = of(FLOOR, &|usage| if weeks { usage.week(0) } else { usage.day(0) }).max(1);
+    let usual = of(0.5, &|usage| if weeks { usage.week(0) } else { usage.day(0) });
+    sizes.floor = (usual / FLOOR).max(LEAST_FLOOR);
 }

@@ -4,7 +4,7 @@ use super::{
     document::{Document, Rule, Section, string},
     observe::{MEASURES, Observed, Tier},
     size::{
-        COHORT, DAY, FEW, FEW_MARGIN, FIRST_WEEK, KEYS, LIGHT, Limits, ORGANIZATION, PACE, RAMP_WEEKS,
+        COHORT, DAY, FEW, FEW_MARGIN, FIRST_WEEK, FLOOR, KEYS, LIGHT, Limits, ORGANIZATION, PACE, RAMP_WEEKS,
         SETTLED, Sizes, TOTAL, TOTAL_OVER_PEAK, WEEK, Young,
     },
     statistics::{readable, readable_below, said},
@@ -93,6 +93,7 @@ fn evidence(observed: &Observed) -> Option<Section> {
     let mut section = Section::new(["evidence"]);
     let names: Vec<String> = known.into_iter().map(string).collect();
     section.plain("attributes", format!("[{}]", names.join(", ")), "the columns that the trace has");
+    section.plain("meter", "\"output_tokens\"", "what is harvested: compared among accounts");
     section.plain("half_life", "\"24h\"", "not sized: the trace does not say who is hostile");
     section.plain("shadow", "false", "true: judged and told, but nothing tightened");
     Some(section)
@@ -350,7 +351,7 @@ fn cohort_sections(name: &str, sizes: &Sizes) -> [Section; 2] {
     let mut floor = Section::new(["tiers", name, "floor"]);
     let window =
         if sizes.account.first().is_some_and(|limits| limits.week.is_some()) { "week" } else { "day" };
-    let comment = format!("p10 of accounts' busiest {window}");
+    let comment = format!("a {FLOOR}th of p50 of accounts' busiest {window}, 2 at least");
     floor.plain("requests", format!("\"{}/{window}\"", said(sizes.floor)), comment);
     [cohort, floor]
 }
