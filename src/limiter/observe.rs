@@ -22,7 +22,7 @@ pub struct Attribute(u8);
 
 /// What a server knows about a request besides who sent it: a keyed hash for each of a few attributes. `Copy`, 32 bytes.
 ///
-/// The hashes mean something only to the limiter that made them ([`Limiter::attributes`]).
+/// The hashes mean something only to the limiter that made them ([`Limiter::attribute_value`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
     values: [u32; MAX_ATTRIBUTES],
