@@ -9,9 +9,9 @@
 
 use super::{
     ATTRIBUTES, Change, KINDS, Kind, Member, Observation, Opinion, Rings, Role, Settings, TIERS,
-    cohort::{Groups, Standing},
-    habit::{Habits, RUN, SETTLED_S, Trait, look},
-    judge::{MOST, ODD, company, tie, traits, turn_values},
+    cohort::{Groups, Pair, Standing},
+    habit::{ACTIVE, Habits, LONG, RUN, SETTLED_S, Trait, look},
+    judge::{MOST, ODD, UNTIED, company, tie, traits, turn_values},
     past::Pasts,
     signal::Sources,
     subject::{BEAT, COLUMNS, Column, Subject, columns},
@@ -310,7 +310,7 @@ impl Correlators {
     /// Looks at the run among the habits of the account's tier, and counts it there.
     fn compare(&mut self, index: usize, at: usize, now_s: u32) {
         if let Some(beat) =
-            self.subjects.get(index).filter(|_| at >= 2).and_then(|subject| subject.run.beat())
+            self.subjects.get(index).filter(|_| at >= ACTIVE).and_then(|subject| subject.run.beat())
         {
             self.link(index, BEAT, key(BEAT, beat));
         }
@@ -341,7 +341,7 @@ impl Correlators {
         for (kind, (evidence, points)) in subject.own.iter_mut().zip(odd).enumerate() {
             if first {
                 evidence.raise(points, now_s, half_life_s);
-            } else if at >= 3 && kind != Kind::Signal as usize {
+            } else if at >= LONG && kind != Kind::Signal as usize {
                 evidence.follow(points, now_s, half_life_s);
             }
         }
@@ -399,8 +399,18 @@ impl Correlators {
             |points: u16| (u32::from(points) * u32::from(sensitivity) / 16).min(u32::from(u16::MAX)) as u16;
         let weighed = points.map(|points| if pardoned { 0 } else { scale(points) });
 
+        // Two kinds that are odd together tie an account to others where one is in what they share; where none is, they
+        // have to be odder.
+        let tied = |kind: Kind| {
+            subject.company.get(kind as usize).is_some_and(|company| company.points(now_s) >= ODD)
+        };
+        let both = |pair: &Pair| {
+            let of = |kind: Kind| weighed.get(kind as usize).copied().unwrap_or(0).min(MOST);
+            of(pair.one) + of(pair.other)
+        };
         let itself = subject.points(now_s).into_iter().max().is_some_and(|points| points >= ODD);
-        let pair = tie(&weighed).filter(|_| itself);
+        let pair = tie(&weighed)
+            .filter(|pair| itself && (tied(pair.one) || tied(pair.other) || both(pair) >= UNTIED));
         let odd = Kind::ALL.into_iter().zip(points).filter(|(_, points)| *points >= ODD);
         let odd = odd.fold(0, |odd, (kind, _)| odd | kind.bit());
         let before = subject.standing;

@@ -22,8 +22,13 @@ pub(super) const SETTLED_S: u32 = 30 * 86_400;
 const LEAST: u32 = 48;
 /// Counts are halved here.
 const MOST: u32 = 1 << 14;
-/// Numbers of requests at which a run is looked at: 2^2 to 2^6.
-pub(super) const LOOKS: usize = 5;
+/// Numbers of requests at which a run is looked at: early ones, since a fleet's accounts make few.
+const LOOKED_AT: [u16; LOOKS] = [4, 6, 8, 12, 16, 24, 32, 48, RUN];
+pub(super) const LOOKS: usize = 9;
+/// The place of the first look at a run that is long enough to tell when an account is active.
+pub(super) const ACTIVE: usize = 4;
+/// The place of the first look at a run that is long enough to be followed rather than remembered at its height.
+pub(super) const LONG: usize = 6;
 const BUCKETS: usize = 65;
 /// Surprise beyond a thousand is not told apart: so much no tier has settled runs to tell.
 const MOST_POINTS: u16 = 10 * BIT;
@@ -81,7 +86,7 @@ impl Trait {
 
 /// The look at the `count`th observation of a run, if there is one.
 pub(super) fn look(count: u16) -> Option<usize> {
-    (count.is_power_of_two() && (4..=RUN).contains(&count)).then(|| count.ilog2() as usize - 2)
+    LOOKED_AT.into_iter().position(|looked_at| looked_at == count)
 }
 
 /// log2(number) in eighths, rounded down; 0 for 0.

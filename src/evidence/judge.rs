@@ -16,13 +16,17 @@ use crate::adapt::BIT;
 /// Points that make an account odd in a kind: one in 16 of its tier.
 pub(super) const ODD: u16 = 4 * BIT;
 /// Points of its strong kinds together, and of each of them, that make it a candidate.
-const TIED: u16 = 13 * BIT;
-const TIED_EACH: u16 = 9 * BIT / 2;
+const TIED: u16 = 12 * BIT;
+const TIED_EACH: u16 = 4 * BIT;
+/// Points of two kinds together of which neither is in what accounts share.
+pub(super) const UNTIED: u16 = 14 * BIT;
 /// The most that one kind counts.
 pub(super) const MOST: u16 = 9 * BIT;
 /// The most that one value speaks for or against, and one that accounts have few of.
 const EACH: i16 = 3 * BIT as i16;
 const ALONE: i16 = 6 * BIT as i16;
+/// As many share by chance, or as a household.
+const FEW: u64 = 4;
 /// Organizations that a value needs before it speaks.
 const COMPANY_LEAST: u32 = 4;
 
@@ -44,7 +48,7 @@ pub(super) fn traits(
             sum += u64::from(values.users(link).all);
             count += 1;
         }
-        (count > 0).then(|| (column.kind, (eighths(sum / count) / 4) as u8))
+        (count > 0).then(|| (column.kind, (eighths((sum / count).max(FEW)) / 4) as u8))
     };
     let length = now_s.saturating_sub(run.began_s).max(1);
     Trait::ALL.map(|which| match which {
@@ -62,8 +66,7 @@ pub(super) fn traits(
             (Kind::Movement, (eighths(times) / 2).min(64) as u8)
         }),
         Trait::PaymentSharers => sharers(column_of(Role::Payment)),
-        // Two that meet by chance are no lockstep.
-        Trait::BeatSharers => sharers(Some(BEAT)).map(|(kind, value)| (kind, value.saturating_sub(2))),
+        Trait::BeatSharers => sharers(Some(BEAT)),
         Trait::VolumeChange | Trait::PromptsChange | Trait::AmountChange => None,
     })
 }

@@ -216,17 +216,17 @@ fn a_campus_keeps_out_of_what_is_forged_in_its_name() {
 fn what_many_share_ties_nobody() {
     // Behind one carrier's address, with one framework's prompt; an agency of twenty that pays with one card.
     fn carrier(account: u32, dice: &mut Dice) -> [u32; ATTRIBUTES] {
-        let mut attributes = resident(account | 1, dice);
+        let mut attributes = resident(2 * account + 1, dice);
         attributes[ADDRESS] = value(40, 0);
         attributes
     }
     fn framework(account: u32, dice: &mut Dice) -> [u32; ATTRIBUTES] {
-        let mut attributes = resident(account | 1, dice);
+        let mut attributes = resident(2 * account + 1, dice);
         attributes[TEMPLATE] = value(41, 0);
         attributes
     }
     fn agency(account: u32, dice: &mut Dice) -> [u32; ATTRIBUTES] {
-        let mut attributes = resident(account | 1, dice);
+        let mut attributes = resident(2 * account + 1, dice);
         attributes[PAYMENT] = value(42, 0);
         attributes[CLIENT] = value(43, 0);
         attributes
@@ -262,7 +262,7 @@ fn no_source_of_signals_puts_anyone_into_a_cohort() {
 #[test]
 fn signals_weigh_up_to_their_cap_and_fade() {
     let mut world = World::new();
-    world.live(60, 1, &[]);
+    world.live(60, 3, &[]);
     let account = Member { slot: 4, generation: 1 };
     let day = 24 * 60 * MINUTE;
     for _ in 0..9 {
