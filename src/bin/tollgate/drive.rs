@@ -4,7 +4,11 @@
 //! real output once a modelled answer has been written. Permits wait for that in a heap ordered by time, so
 //! that limits on what is in flight, refunds and overage take part, the same way in every run.
 
-use std::{cmp::Reverse, collections::BinaryHeap, num::NonZeroU64};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    num::NonZeroU64,
+};
 
 use tollgate::{
     Attribute, Attributes, Caller, Cost, DescribedLevel, Description, Identity, Level, Limiter, ManualClock,
@@ -32,6 +36,17 @@ const SECRET: [u8; 16] = *b"tollgate replay ";
 const NS_PER_MS: u64 = 1_000_000;
 /// Between two calls of maintenance.
 const MAINTENANCE_NS: u64 = 60_000 * NS_PER_MS;
+
+/// Numbers in the order of first appearance, so that nothing depends on what a trace calls anybody.
+#[derive(Debug, Default)]
+struct Numbers(HashMap<u64, u64>);
+
+impl Numbers {
+    fn number(&mut self, name: u64) -> u64 {
+        let next = self.0.len() as u64;
+        *self.0.entry(name).or_insert(next)
+    }
+}
 
 /// The policy's attributes that a trace has columns for.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +93,10 @@ pub(crate) struct Driver {
     tiers: Vec<Tier>,
     admitted: Vec<Admitted>,
     attributes: Named,
+    /// The values of each of these.
+    values: [Numbers; 5],
+    accounts: Numbers,
+    organizations: Numbers,
     maintained_ns: u64,
     known: Vec<Option<Known>>,
     /// When an answer ends (nanoseconds), a running number, and its place in `answers`.
@@ -117,6 +136,9 @@ impl Driver {
             output_estimate,
             tiers: Vec::new(),
             admitted: Vec::new(),
+            values: Default::default(),
+            accounts: Numbers::default(),
+            organizations: Numbers::default(),
             maintained_ns: 0,
             known: Vec::new(),
             ends: BinaryHeap::new(),
@@ -188,10 +210,10 @@ impl Driver {
             return Some(known.identity);
         }
         let tier = *self.tiers.get(row.tier as usize)?;
-        // By number, in the order in which they appear, so that nothing depends on what a trace calls them.
-        let mut identity = self.limiter.identity(tier, u64::from(row.account));
+        let mut identity = self.limiter.identity(tier, self.accounts.number(u64::from(row.account)));
         if let Some(organization) = row.organization {
-            identity = identity.in_organization(self.limiter.organization(u64::from(organization)));
+            let number = self.organizations.number(u64::from(organization));
+            identity = identity.in_organization(self.limiter.organization(number));
         }
         if let Some(since_ms) = row.since_ms {
             identity = identity.since(EPOCH_NS.saturating_add(since_ms.saturating_mul(NS_PER_MS as i64)));
@@ -234,20 +256,24 @@ impl Driver {
         self.sequence += 1;
     }
 
-    fn attributes_of(&self, row: &Row) -> Attributes {
+    fn attributes_of(&mut self, row: &Row) -> Attributes {
         let Named { address, payment, client, template, model } = self.attributes;
         let evidence = &row.evidence;
-        let values = [
-            (address, evidence.ip.map(NonZeroU64::get)),
-            (payment, evidence.payment.map(NonZeroU64::get)),
-            (client, evidence.client.map(NonZeroU64::get)),
-            (template, evidence.template.map(NonZeroU64::get)),
-            (model, Some(u64::from(row.model))),
+        let columns = [
+            (address, evidence.ip),
+            (payment, evidence.payment),
+            (client, evidence.client),
+            (template, evidence.template),
+            (model, NonZeroU64::new(u64::from(row.model) + 1)),
         ];
-        values.into_iter().fold(Attributes::NONE, |attributes, (attribute, value)| match (attribute, value) {
-            (Some(attribute), Some(value)) => attributes.and(attribute, self.limiter.attribute_value(value)),
-            _ => attributes,
-        })
+        let mut attributes = Attributes::NONE;
+        for ((attribute, value), values) in columns.into_iter().zip(&mut self.values) {
+            if let (Some(attribute), Some(value)) = (attribute, value) {
+                let value = self.limiter.attribute_value(values.number(value.get()));
+                attributes = attributes.and(attribute, value);
+            }
+        }
+        attributes
     }
 
     /// Housekeeping, once a minute, as a server's timer does it.
