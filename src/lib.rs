@@ -7,13 +7,14 @@
 //! | module | what lives there |
 //! |---|---|
 //! | `sync` `time` `meter` `id` `decision` | words: the one door to atomics, instants and clocks, meters and costs, identities, receipt and denial |
-//! | `calendar` | zones to window numbers |
+//! | `calendar` `adapt` | zones to window numbers; from evidence to a factor |
 //! | `policy` | what an operator writes, every check, and the plan that the request path reads |
 //! | `bucket` | the pure step of each kind of rule |
 //! | `line` | the buckets of one subject under one control word |
 //! | `table` | all subjects of a level in fixed memory |
 //! | `lease` | what many threads spend of a tier's total without meeting on its line |
 //! | `path` | the lines of one request: find, look, commit |
+//! | `evidence` | observations to evidence, evidence to factors and cohorts |
 //! | `limiter` | the front |
 #![forbid(unsafe_code)]
 
@@ -32,6 +33,7 @@ mod lease;
 mod path;
 mod evidence;
 mod limiter;
+pub mod fleets;
 pub mod performance;
 
 pub use calendar::Period;
