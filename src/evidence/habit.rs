@@ -23,12 +23,12 @@ const LEAST: u32 = 48;
 /// Counts are halved here.
 const MOST: u32 = 1 << 14;
 /// Numbers of requests at which a run is looked at: early ones, since a fleet's accounts make few.
-const LOOKED_AT: [u16; LOOKS] = [4, 6, 8, 12, 16, 24, 32, 48, RUN];
-pub(super) const LOOKS: usize = 9;
+const LOOKED_AT: [u16; LOOKS] = [4, 5, 6, 7, 8, 10, 12, 16, 24, 32, 48, RUN];
+pub(super) const LOOKS: usize = 12;
 /// The place of the first look at a run that is long enough to tell when an account is active.
-pub(super) const ACTIVE: usize = 4;
+pub(super) const ACTIVE: usize = 7;
 /// The place of the first look at a run that is long enough to be followed rather than remembered at its height.
-pub(super) const LONG: usize = 6;
+pub(super) const LONG: usize = 9;
 const BUCKETS: usize = 65;
 /// Surprise beyond a thousand is not told apart: so much no tier has settled runs to tell.
 const MOST_POINTS: u16 = 10 * BIT;

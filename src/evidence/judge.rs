@@ -19,7 +19,7 @@ pub(super) const ODD: u16 = 4 * BIT;
 const TIED: u16 = 12 * BIT;
 const TIED_EACH: u16 = 4 * BIT;
 /// Points of two kinds together of which neither is in what accounts share.
-pub(super) const UNTIED: u16 = 14 * BIT;
+pub(super) const UNTIED: u16 = 15 * BIT;
 /// The most that one kind counts.
 pub(super) const MOST: u16 = 9 * BIT;
 /// The most that one value speaks for or against, and one that accounts have few of.
