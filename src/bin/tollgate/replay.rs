@@ -103,17 +103,20 @@ pub(crate) fn run(
     let run = replay(driver, baseline, source, &progress);
     progress.finish_and_clear();
     let run = run?;
+    let (requests, end_ms) = (run.requests, run.end_ms);
+    let (limiter, admitted) = (run.limiter.clone(), run.admitted.clone());
+    let (policy, baseline) = run.verdicts();
     let outcome = Outcome {
-        requests: run.requests,
-        simulated_seconds: run.end_ms as f64 / 1000.0,
+        requests,
+        simulated_seconds: end_ms as f64 / 1000.0,
         wall_seconds: start.elapsed().as_secs_f64(),
-        policy: run.policy.finish(),
-        baseline: run.baseline.map(Score::finish),
+        policy,
+        baseline,
     };
     if let Some(path) = &options.json {
         write_json(path, &outcome).map_err(|error| Failure::file(path, error))?;
     }
-    let bounds = bounds(run.limiter.plan(), &description, &run.admitted, run.end_ms);
+    let bounds = bounds(limiter.plan(), &description, &admitted, end_ms);
     report::write(out, &name, &outcome, &bounds).map_err(|error| Failure::output(&error))
 }
 
@@ -124,7 +127,7 @@ pub(crate) fn verdict_of(
     output_estimate: u32,
 ) -> Result<Verdict, Failure> {
     let driver = Driver::new(plan, source.name(), output_estimate)?;
-    Ok(replay(driver, None, source, &ProgressBar::hidden())?.policy.finish())
+    Ok(replay(driver, None, source, &ProgressBar::hidden())?.verdicts().0)
 }
 
 fn write_json(path: &Path, outcome: &Outcome) -> io::Result<()> {
@@ -155,6 +158,14 @@ struct Run {
     admitted: Vec<Admitted>,
     limiter: Limiter,
     baseline: Option<Score>,
+}
+
+impl Run {
+    /// Of the policy and of the baseline.
+    fn verdicts(self) -> (Verdict, Option<Verdict>) {
+        let cohorts = self.limiter.statistics().evidence.map_or(0, |evidence| evidence.cohorts);
+        (Verdict { cohorts, ..self.policy.finish() }, self.baseline.map(Score::finish))
+    }
 }
 
 /// Reads on one thread, decides by the baseline on another, and by the policy on this one.
