@@ -29,8 +29,6 @@ const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 const WEEK: i64 = 7 * DAY;
-/// 1970-01-01 was a Thursday; weeks start on Monday.
-const DAYS_FROM_MONDAY_TO_EPOCH: i64 = 3;
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 /// Unix seconds at which tables end: 2^32, in February 2106.
 const END: i64 = 1 << 32;
@@ -50,7 +48,7 @@ pub enum Period {
     Hour,
     /// From local midnight.
     Day,
-    /// From local midnight of Monday.
+    /// From local midnight of the first day of the week: Monday, where the policy does not say.
     Week,
     /// From local midnight of the first.
     Month,
@@ -108,6 +106,40 @@ impl fmt::Display for Period {
     }
 }
 
+/// The day that a week starts on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Weekday {
+    /// As ISO 8601 has it; the default.
+    #[default]
+    Monday,
+    #[expect(missing_docs, reason = "the name says it")]
+    Tuesday,
+    #[expect(missing_docs, reason = "the name says it")]
+    Wednesday,
+    #[expect(missing_docs, reason = "the name says it")]
+    Thursday,
+    #[expect(missing_docs, reason = "the name says it")]
+    Friday,
+    #[expect(missing_docs, reason = "the name says it")]
+    Saturday,
+    #[expect(missing_docs, reason = "the name says it")]
+    Sunday,
+}
+
+impl Weekday {
+    /// Days from the start of the week that holds 1970-01-01, a Thursday, to that day.
+    const fn days_to_epoch(self) -> i64 {
+        (Weekday::Thursday as i64 - self as i64).rem_euclid(7)
+    }
+}
+
+impl fmt::Display for Weekday {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(out)
+    }
+}
+
 /// One calendar window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Window {
@@ -144,9 +176,9 @@ struct Segment {
 
 impl Calendar {
     /// The windows of `period` in the IANA zone `zone`. `UTC` needs no zone database.
-    pub(crate) fn new(period: Period, zone: &str) -> Result<Calendar, CalendarError> {
+    pub(crate) fn new(period: Period, zone: &str, week_start: Weekday) -> Result<Calendar, CalendarError> {
         let found = find_zone(zone)?;
-        let segments = Tabulation::of(period, &found).segments;
+        let segments = Tabulation::of(Ruler::new(period, week_start), &found).segments;
         let index = index_of(&segments);
         Ok(Calendar { period, zone: zone.to_owned(), segments: segments.into_boxed_slice(), index })
     }
@@ -212,14 +244,15 @@ impl Segment {
 /// Local time's boundaries in one period: the side of the arithmetic that knows no zone.
 struct Ruler {
     period: Period,
+    week_start: Weekday,
     /// Local seconds at which months start, from January 1970 on; empty for other periods.
     months: Vec<i64>,
 }
 
 impl Ruler {
-    fn new(period: Period) -> Ruler {
+    fn new(period: Period, week_start: Weekday) -> Ruler {
         let months = if period == Period::Month { month_starts() } else { Vec::new() };
-        Ruler { period, months }
+        Ruler { period, week_start, months }
     }
 
     /// The length in seconds that windows have unless clocks change; none for months.
@@ -240,7 +273,7 @@ impl Ruler {
             Period::Minute => offset.rem_euclid(MINUTE),
             Period::Hour => offset.rem_euclid(HOUR),
             Period::Day | Period::Month => offset,
-            Period::Week => offset + DAYS_FROM_MONDAY_TO_EPOCH * DAY,
+            Period::Week => offset + self.week_start.days_to_epoch() * DAY,
         }
     }
 
@@ -270,8 +303,7 @@ struct Tabulation {
 }
 
 impl Tabulation {
-    fn of(period: Period, zone: &TimeZone) -> Tabulation {
-        let ruler = Ruler::new(period);
+    fn of(ruler: Ruler, zone: &TimeZone) -> Tabulation {
         let mut table = Tabulation { segments: Vec::new() };
         let regimes: Vec<(i64, i64)> = offsets(zone).collect();
         // The open window: its number and its start in unix seconds.

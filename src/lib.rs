@@ -36,18 +36,19 @@ mod limiter;
 pub mod fleets;
 pub mod performance;
 
-pub use calendar::Period;
+pub use calendar::{Period, Weekday};
 pub use decision::{Denial, Level, Name, Receipt, Retry, RuleName};
 pub use id::{Id, Identity, Organization, Tier};
 pub use limiter::{
     Attribute, AttributeValue, Attributes, BuildError, Builder, Caller, Evidence, EvidenceStatistics,
     Explanation, Limiter, Maintenance, Observed, Permit, RuleState, Signal, SignalError, Statistics, Subject,
+    WallClock,
 };
 pub use meter::{Cost, MAX_METERS, Meter};
 pub use path::Settlement;
 pub use policy::{
     Amount, ByteSize, DescribedLevel, DescribedMeter, DescribedRule, DescribedTier, Description, MostIn,
-    Plan, Policy, PolicyCapacity, PolicyError, PolicyEvidence, PolicyFloor, PolicyLevel, PolicyMeter,
+    OnDrop, Plan, Policy, PolicyCapacity, PolicyError, PolicyEvidence, PolicyFloor, PolicyLevel, PolicyMeter,
     PolicyRamp, PolicyReserve, PolicyRule, PolicyRules, PolicySignal, PolicyTier, PolicyTotal, Problem,
     QuantityError, Share, Span, TierBound, TokenRate, WindowLimit,
 };

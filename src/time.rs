@@ -1,8 +1,8 @@
 //! `Nanos` and the clocks.
 //!
 //! Two times are kept apart. *Limiter time* is monotonic and starts at 0 when the clock is made; every rate
-//! is decided by it. *Wall time* is what calendars are about; the limiter takes it once, as an offset to
-//! limiter time, so that a clock step on the host cannot open a quota window by itself.
+//! is decided by it. *Wall time* is what calendars are about; the limiter takes it as an offset to limiter time
+//! ([`Anchor`]), when it is built and at `maintain`, so that a clock step on the host cannot grant a quota window twice.
 #![expect(
     clippy::disallowed_types,
     reason = "the manual clock stands outside the models, and steps wall time either way"
@@ -35,6 +35,36 @@ impl Nanos {
     /// Nanoseconds since the clock's origin.
     pub const fn as_u64(self) -> u64 {
         self.0
+    }
+}
+
+/// What turns limiter time into unix time.
+///
+/// Unix time never goes back: where the wall clock was stepped back it stands still at `held` until the clock has caught
+/// up, so that a calendar window which was entered is not left for an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Anchor {
+    /// Unix time at limiter time 0.
+    pub(crate) origin: i64,
+    /// Unix time that has been reached.
+    pub(crate) held: i64,
+}
+
+impl Anchor {
+    pub(crate) const fn new(origin: i64) -> Anchor {
+        Anchor { origin, held: i64::MIN }
+    }
+
+    /// Unix time at an instant of limiter time.
+    #[inline]
+    pub(crate) fn unix(self, now: u64) -> i64 {
+        // Limiter time is at most 2^60.
+        self.origin.saturating_add(now as i64).max(self.held)
+    }
+
+    /// The first instant of limiter time at which it is `unix`, where nothing is held.
+    pub(crate) fn limiter_time(self, unix: i64) -> u64 {
+        u64::try_from(unix.saturating_sub(self.origin)).unwrap_or(0)
     }
 }
 

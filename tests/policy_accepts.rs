@@ -15,6 +15,8 @@ const EVERY_FORM: &str = r#"
     anonymous = "anonymous"
     memory = "512MiB"
     largest_factor = 8
+    week_start = "sunday"
+    on_drop = "charge"
     capacity = { accounts = "10k", organizations = 1_000, parked_accounts = 0, parked_organizations = 77 }
 
     [tiers.anonymous]

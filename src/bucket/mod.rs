@@ -17,28 +17,26 @@ use crate::{
     calendar::Calendar,
     decision::{Level, Refusal, Wait},
     policy::plan::{Limit, Rule, UNLIMITED},
-    time::Nanos,
+    time::{Anchor, Nanos},
 };
 
 /// When a decision is taken: limiter time, and what turns it into calendar time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment<'a> {
     pub(crate) now: u64,
-    /// Unix time at limiter time 0.
-    pub(crate) unix_at_origin: i64,
+    pub(crate) anchor: Anchor,
     pub(crate) calendars: &'a [Calendar],
 }
 
 impl Moment<'_> {
     #[inline]
     pub(crate) fn unix(&self) -> i64 {
-        // Limiter time is at most 2^60.
-        self.unix_at_origin.saturating_add(self.now as i64)
+        self.anchor.unix(self.now)
     }
 
     /// Limiter time of an instant of unix time.
     fn limiter_time(&self, unix: i64) -> u64 {
-        u64::try_from(unix.saturating_sub(self.unix_at_origin)).unwrap_or(0)
+        self.anchor.limiter_time(unix)
     }
 
     #[inline]
@@ -134,6 +132,25 @@ pub(crate) enum Step {
 pub(crate) enum Mode {
     Spend,
     Hold,
+}
+
+/// What a request for `amount` asks of one bucket. An estimate is clamped to what a full one holds, so that one above a
+/// small limit waits for a full bucket rather than for ever; what it really took is charged when it is settled. A budget
+/// never fills again, so there is no waiting for it.
+#[inline]
+pub(crate) fn asked(limit: &Limit, amount: u64, mode: Mode) -> u64 {
+    match (mode, clamp(limit)) {
+        (Mode::Hold, Some(most)) => amount.min(most),
+        _ => amount,
+    }
+}
+
+/// The most that a reservation is charged to a bucket; `None` where it is charged as it is.
+pub(crate) fn clamp(limit: &Limit) -> Option<u64> {
+    match limit {
+        Limit::Rate(_) | Limit::Quota(_) | Limit::InFlight { .. } => Some(limit.most()),
+        Limit::Budget { .. } => None,
+    }
 }
 
 /// Charges `amount` to a bucket that holds `word`.

@@ -23,7 +23,7 @@ const ZONES: [&str; 12] = [
 ];
 
 fn calendar(period: Period, zone: &str) -> Calendar {
-    Calendar::new(period, zone).expect("the tests carry the zone database")
+    Calendar::new(period, zone, Weekday::Monday).expect("the tests carry the zone database")
 }
 
 /// Unix nanoseconds of a civil time in a zone, the earlier one where it occurs twice.
@@ -147,7 +147,7 @@ fn lengths_stay_within_what_is_promised() {
     let mut zones = 0;
     for zone in jiff::tz::db().available() {
         let Ok(found) = TimeZone::get(zone.as_str()) else { continue };
-        let Ok(hours) = Calendar::new(Period::Hour, zone.as_str()) else { continue };
+        let Ok(hours) = Calendar::new(Period::Hour, zone.as_str(), Weekday::Monday) else { continue };
         zones += 1;
         for (change, _) in offsets(&found).filter(|(change, _)| change * NANOS_PER_SECOND > from) {
             for aside in [-1, 0, 1, HOUR] {
@@ -239,6 +239,30 @@ fn weeks_start_on_monday() {
 }
 
 #[test]
+fn a_week_starts_on_the_day_that_is_said() {
+    let zone = "Europe/Berlin";
+    let start = |week_start| {
+        let calendar = Calendar::new(Period::Week, zone, week_start).unwrap();
+        for window in walk(&calendar).iter().skip(1).filter(|window| window.end != i64::MAX) {
+            assert_eq!(calendar.start_of(window.number), window.start);
+        }
+        calendar.window_at(at(zone, "2026-11-25T12:00")).start
+    };
+    // 2026-11-25 is a Wednesday; clocks changed a month before.
+    for (week_start, day) in [
+        (Weekday::Wednesday, "2026-11-25"),
+        (Weekday::Tuesday, "2026-11-24"),
+        (Weekday::Monday, "2026-11-23"),
+        (Weekday::Sunday, "2026-11-22"),
+        (Weekday::Saturday, "2026-11-21"),
+        (Weekday::Friday, "2026-11-20"),
+        (Weekday::Thursday, "2026-11-19"),
+    ] {
+        assert_eq!(start(week_start), at(zone, &format!("{day}T00:00")), "{week_start}");
+    }
+}
+
+#[test]
 fn hours_follow_offsets_of_half_an_hour() {
     let zone = "Asia/Kolkata";
     let window = calendar(Period::Hour, zone).window_at(at(zone, "2026-07-01T10:59"));
@@ -264,7 +288,7 @@ fn time_outside_the_table_belongs_to_its_ends() {
 #[test]
 fn unknown_zones_are_named() {
     for zone in ["Mars/Olympus", "", "Etc/Unknown", "../../etc/passwd"] {
-        let error = Calendar::new(Period::Day, zone).unwrap_err().to_string();
+        let error = Calendar::new(Period::Day, zone, Weekday::Monday).unwrap_err().to_string();
         assert!(error.contains(&format!("{zone:?}")) && error.contains("Europe/Berlin"), "{error}");
     }
     let bare = CalendarError { zone: "Europe/Berlin".to_owned(), no_database: true };

@@ -11,9 +11,10 @@ use crate::{
     },
     meter::{Cost, Meter},
     policy::plan::{LevelPlan, Limit, Plan},
+    time::Anchor,
 };
 
-const MOMENT: Moment<'static> = Moment { now: 0, unix_at_origin: 0, calendars: &[] };
+const MOMENT: Moment<'static> = Moment { now: 0, anchor: Anchor::new(0), calendars: &[] };
 /// A lease on it is two tokens.
 const LIMIT: u64 = 32;
 

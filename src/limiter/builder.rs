@@ -2,12 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Counters, Limiter, Shared, Source, maintain::Observer};
+use super::{Counters, Limiter, Shared, Source, maintain::Observer, wall::Wall};
 use crate::{
     id::Fingerprints,
     path::Lines,
     policy::plan::Plan,
-    sync::AtomicU64,
     time::{Clock, SystemClock},
 };
 
@@ -60,16 +59,11 @@ impl Builder {
             Source::Other(clock) => &**clock,
         };
         let elapsed = i64::try_from(clock.elapsed()).unwrap_or(i64::MAX);
-        let unix_at_origin = clock.unix().saturating_sub(elapsed);
-        let counters = Counters {
-            overflowed: AtomicU64::new(0),
-            clipped_refunds: AtomicU64::new(0),
-            cut_overages: AtomicU64::new(0),
-            stale_settles: AtomicU64::new(0),
-        };
+        let wall = Wall::new(clock.unix().saturating_sub(elapsed));
+        let counters = Counters::default();
         let observer = Observer::new(&self.plan);
         let Builder { plan, clock, .. } = self;
-        let shared = Shared { plan, fingerprints, clock, unix_at_origin, lines, counters, observer };
+        let shared = Shared { plan, fingerprints, clock, wall, lines, counters, observer };
         Ok(Limiter { shared: Arc::new(shared) })
     }
 }

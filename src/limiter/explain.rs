@@ -40,6 +40,8 @@ pub struct RuleState {
     pub kind: &'static str,
     /// Burst, or limit; `None` where the rule only counts.
     pub limit: Option<u64>,
+    /// What a reservation of more is charged as: all of a full bucket. `None` for a budget, which refuses it.
+    pub clamped_to: Option<u64>,
     /// Owed by a rate bucket (rounded up), used in the quota's window, spent of the budget, or in flight.
     pub used: u64,
     /// What would be admitted now; `None` where the rule only counts.
@@ -92,6 +94,7 @@ pub(super) fn explain(shared: &Shared, identity: &Identity) -> Explanation {
                     rule: rule.name,
                     kind,
                     limit,
+                    clamped_to: bucket::clamp(&rule.limit),
                     used: bucket::used(&rule.limit, word, &moment),
                     left: bucket::left(&rule.limit, word, factor, &moment)
                         .map(|left| left.saturating_sub(withheld)),

@@ -9,7 +9,7 @@ mod tests;
 
 use std::fmt;
 
-use super::{Limiter, Shared};
+use super::{Limiter, Shared, wall::WallClock};
 use crate::{
     adapt::{BIT, Curve, ONE},
     bucket::{Factor, Moment},
@@ -65,8 +65,10 @@ pub struct Maintenance {
     pub observations: usize,
     /// Accounts whose factor or cohort was changed, or would have been, in shadow.
     pub changes: usize,
-    /// Whether another thread was at it, so that this call did nothing.
+    /// Whether another thread was at it, so that this call looked at the wall clock alone.
     pub busy: bool,
+    /// What the wall clock has done since it was last looked at.
+    pub wall_clock: WallClock,
 }
 
 /// What evidence has come to.
@@ -194,8 +196,8 @@ fn settings(plan: &Plan, evidence: &EvidencePlan) -> Settings {
 }
 
 impl Limiter {
-    /// Housekeeping: takes in what was observed since, lets evidence fade, and applies what follows to factors and
-    /// cohorts. To be called about once a minute, from any thread; a second that comes meanwhile does nothing.
+    /// Housekeeping: follows the wall clock, takes in what was observed since, lets evidence fade, and applies what follows
+    /// to factors and cohorts. To be called about once a minute, from any thread; a second that comes meanwhile does nothing.
     ///
     /// A call takes in at most 65,536 observations, and looks at 4,096 accounts besides, in turn. If
     /// it is never called, limits are as the policy has them.
@@ -206,15 +208,15 @@ impl Limiter {
 
 impl Shared {
     fn maintain(&self, now: Nanos) -> Maintenance {
-        let Some(observer) = &self.observer else { return Maintenance::default() };
-        let Some(mut state) = observer.state.try_lock() else {
-            return Maintenance { busy: true, ..Maintenance::default() };
-        };
+        let wall_clock = self.keep_wall_clock();
+        let nothing = Maintenance { wall_clock, ..Maintenance::default() };
+        let Some(observer) = &self.observer else { return nothing };
+        let Some(mut state) = observer.state.try_lock() else { return Maintenance { busy: true, ..nothing } };
         let State { correlators, changes } = &mut *state;
         let now_ns = now.as_u64();
         let observations =
             correlators.maintain(now_ns, &observer.rings, MOST_OBSERVATIONS, MOST_SUBJECTS, changes);
         let changes = observer.apply(&self.lines, &self.plan, changes, &self.moment(now));
-        Maintenance { observations, changes, busy: false }
+        Maintenance { observations, changes, ..nothing }
     }
 }

@@ -6,6 +6,8 @@ mod maintain;
 mod observe;
 mod permit;
 mod signal;
+mod statistics;
+mod wall;
 // The tests' policy is text.
 #[cfg(all(test, feature = "toml"))]
 mod tests;
@@ -16,10 +18,14 @@ pub use maintain::{EvidenceStatistics, Maintenance};
 pub use observe::{Attribute, AttributeValue, Attributes, Observed};
 pub use permit::Permit;
 pub use signal::{Evidence, Signal, SignalError};
+pub use statistics::Statistics;
+pub use wall::WallClock;
 
 use std::{fmt, sync::Arc};
 
 use maintain::Observer;
+use statistics::Counters;
+use wall::Wall;
 
 use crate::{
     bucket::{Mode, Moment},
@@ -29,7 +35,7 @@ use crate::{
     meter::{Cost, Meter},
     path::{Ask, Charged, Hints, Lane, Lines, Look, Note, Path, Spend, Stopped},
     policy::plan::Plan,
-    sync::{AtomicU64, Ordering},
+    sync::Ordering,
     time::{Clock, Nanos, SystemClock},
 };
 
@@ -71,8 +77,7 @@ struct Shared {
     plan: Plan,
     fingerprints: Fingerprints,
     clock: Source,
-    /// Unix time at limiter time 0, in nanoseconds.
-    unix_at_origin: i64,
+    wall: Wall,
     lines: Lines,
     counters: Counters,
     observer: Option<Observer>,
@@ -85,45 +90,6 @@ const LOOKS: u32 = 64;
 enum Source {
     System(SystemClock),
     Other(Box<dyn Clock>),
-}
-
-/// Rare events. Each counter is touched only when its event happens.
-#[derive(Debug)]
-struct Counters {
-    overflowed: AtomicU64,
-    clipped_refunds: AtomicU64,
-    cut_overages: AtomicU64,
-    stale_settles: AtomicU64,
-}
-
-/// What a limiter holds and what has seldom happened, for an operator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[non_exhaustive]
-pub struct Statistics {
-    /// Accounts that have a line.
-    pub accounts: u64,
-    /// Organizations that have a line.
-    pub organizations: u64,
-    /// Accounts of which only quotas and budgets are kept.
-    pub parked_accounts: u64,
-    /// Organizations of which only quotas and budgets are kept.
-    pub parked_organizations: u64,
-    /// Bytes in the tables, fixed when the limiter was built.
-    pub bytes: u64,
-    /// Requests admitted on a tier's overflow line.
-    pub overflowed: u64,
-    /// Settlements of which a part could not be given back to a rate bucket.
-    pub clipped_refunds: u64,
-    /// Settlements of which a part could not be charged to a rate bucket.
-    pub cut_overages: u64,
-    /// Settlements that found another subject on a line.
-    pub stale_settles: u64,
-    /// Times that a thread took a part of a tier's total for itself, since threads had met there.
-    pub leases_taken: u64,
-    /// Times that all of those were given back: before a refusal, an explanation, or when threads met no longer.
-    pub leases_recalled: u64,
-    /// What was observed, and what it has come to; `None` for a policy without `[evidence]`.
-    pub evidence: Option<EvidenceStatistics>,
 }
 
 mod sealed {
@@ -282,6 +248,10 @@ impl Limiter {
 
     /// Charges an estimate that is settled later, when the real cost is known; holds in-flight rules until then.
     ///
+    /// An estimate above what a rule holds when it is full (a rate's burst, a quota, a number in flight) is clamped to that:
+    /// it waits for a full bucket and takes all of it, and what the request really took beyond is overage when it settles.
+    /// A budget never fills again, and refuses it.
+    ///
     /// # Errors
     ///
     /// As for [`check`](Limiter::check).
@@ -310,32 +280,28 @@ impl Limiter {
         Explanation { evidence, ..explain::explain(&self.shared, caller.identity()) }
     }
 
-    /// Occupancy and rare events. Reads two bytes for each slot of the tables.
-    pub fn statistics(&self) -> Statistics {
-        let Shared { lines, counters, .. } = &*self.shared;
-        let (accounts, organizations) = (lines.accounts.occupancy(), lines.organizations.occupancy());
-        let (leases_taken, leases_recalled) = lines.leases.taken_and_recalled();
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Statistics {
-            accounts: accounts.subjects as u64,
-            organizations: organizations.subjects as u64,
-            parked_accounts: accounts.parked as u64,
-            parked_organizations: organizations.parked as u64,
-            bytes: lines.bytes() as u64,
-            overflowed: count(&counters.overflowed),
-            clipped_refunds: count(&counters.clipped_refunds),
-            cut_overages: count(&counters.cut_overages),
-            stale_settles: count(&counters.stale_settles),
-            leases_taken,
-            leases_recalled,
-            evidence: self.shared.observer.as_ref().map(Observer::statistics),
-        }
+    /// Forgets an account: what it owes, has used and holds, and what evidence there is about it. Whether anything was known.
+    ///
+    /// Its next request comes as that of a newcomer, with fresh buckets: for a deletion that was asked for, not for leniency
+    /// ([`pardon`](Limiter::pardon)). What it spent of its organization's and its tier's limits stays spent; permits that
+    /// are open are settled there, and on the account are counted no-ops ([`Settlement::stale`](crate::Settlement::stale)).
+    pub fn forget(&self, account: &Identity) -> bool {
+        self.shared.lines.forget(Level::Account, &account.account)
     }
 }
 
 impl fmt::Debug for Limiter {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Limiter").field("statistics", &self.statistics()).finish_non_exhaustive()
+    }
+}
+
+impl Source {
+    fn unix(&self) -> i64 {
+        match self {
+            Source::System(clock) => clock.unix(),
+            Source::Other(clock) => clock.unix(),
+        }
     }
 }
 
@@ -350,7 +316,7 @@ impl Shared {
 
     #[inline]
     fn moment(&self, now: Nanos) -> Moment<'_> {
-        Moment { now: now.as_u64(), unix_at_origin: self.unix_at_origin, calendars: &self.plan.calendars }
+        Moment { now: now.as_u64(), anchor: self.wall.anchor(), calendars: &self.plan.calendars }
     }
 
     /// Decides, and observes the decision.
@@ -410,6 +376,7 @@ impl Shared {
                         }
                         break;
                     }
+                    Look::Refused(refused) if refused.is_clamped(N::MODE) => break,
                     Look::Refused(refused) => {
                         return Err(refused.denial(&self.plan, identity.tier.as_u8(), moment, false));
                     }
@@ -432,11 +399,13 @@ impl Shared {
         mut note: Option<&mut N>,
     ) -> Result<Receipt, Denial> {
         let mut recalled = false;
+        let mut held = i64::MIN;
         loop {
             let Some(mut path) = Path::find(&self.lines, &self.plan, identity) else {
                 return Err(Denial::unknown_tier(now.as_u64()));
             };
-            let moment = self.moment(now);
+            let mut moment = self.moment(now);
+            moment.anchor.held = moment.anchor.held.max(held);
             let ask = &Ask { cost, mode: N::MODE, moment };
             let decided = match note.as_deref_mut() {
                 Some(note) => path.charge(&self.lines, ask, note),
@@ -456,7 +425,12 @@ impl Shared {
                     }
                     recalled = true;
                 }
-                Err(Stopped::Behind(later)) => now = Nanos::new(later),
+                Err(Stopped::Behind(later)) => {
+                    // A window that the limiter's clock has not reached itself was entered before the wall clock went back:
+                    // it is held, and not waited for.
+                    held = moment.anchor.origin.saturating_add(later.cast_signed());
+                    now = Nanos::new(later.min(self.now().as_u64())).max(now);
+                }
                 Err(Stopped::Changed) => {}
             }
         }

@@ -8,15 +8,19 @@ use crate::{
     evidence::Member,
     meter::Cost,
     path::{Hold, Settlement},
+    policy::spec::OnDrop,
     sync::Ordering,
     time::Nanos,
 };
 
 /// A reservation, to be settled when the real cost is known.
 ///
-/// Dropped without a word, it gives back all it can, as [`settle`](Permit::settle) with [`Cost::FREE`] does. While it
-/// is open it keeps its account's and organization's place in the tables.
-#[must_use = "a permit that is dropped gives back what it reserved"]
+/// Dropped without a word, it does what the policy's `on_drop` says: gives back all it can, as [`settle`](Permit::settle)
+/// with [`Cost::FREE`] does, or leaves all of it charged, as one with [`reserved`](Permit::reserved) does. What it holds in
+/// flight it lets go either way. While it is open it keeps its account's and organization's place in the tables.
+///
+/// At most 512 bytes (`limiter::tests::sizes`), without a heap: one for each stream that is open.
+#[must_use = "a permit that is dropped is settled as the policy's `on_drop` says"]
 pub struct Permit<'a> {
     limiter: Handle<'a>,
     receipt: Receipt,
@@ -126,8 +130,13 @@ impl<'a> Permit<'a> {
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if self.open {
-            let now = self.limiter.shared().now();
-            self.close(&Cost::FREE, now);
+            let shared = self.limiter.shared();
+            let actual = match shared.plan.on_drop {
+                OnDrop::Refund => Cost::FREE,
+                OnDrop::Charge => self.reserved,
+            };
+            let now = shared.now();
+            self.close(&actual, now);
         }
     }
 }

@@ -7,11 +7,16 @@ use loom::{sync::Arc, thread};
 use super::{CacheLine, Line, Meta, Refunds};
 use crate::{
     bucket::{self, Factor, Mode, Moment, Step},
+    calendar::Weekday,
     decision::Name,
     id::{Fingerprints, Id, Key},
     meter::Meter,
-    policy::plan::{Capacity, GuardPlan, LevelPlan, Limit, Plan, Rule, TierPlan},
+    policy::{
+        plan::{Capacity, GuardPlan, LevelPlan, Limit, Plan, Rule, TierPlan},
+        spec::OnDrop,
+    },
     sync::{AtomicU64, Ordering},
+    time::Anchor,
 };
 
 /// Runs `model` over every interleaving with at most three preemptions.
@@ -30,6 +35,8 @@ pub(crate) fn plan_of(levels: [LevelPlan; 3]) -> Plan {
         tiers: vec![TierPlan::new(Name::new("tier").unwrap(), levels, GuardPlan::default())],
         calendars: Vec::new(),
         zone: "UTC".to_owned(),
+        week_start: Weekday::Monday,
+        on_drop: OnDrop::Refund,
         capacity: Capacity { accounts: 1, organizations: 0, parked_accounts: 0, parked_organizations: 0 },
         memory: 0,
         anonymous: None,
@@ -75,7 +82,7 @@ fn budget(limit: u64) -> Rule {
     Rule { name: Name::new("budget").unwrap(), meter, limit: Limit::Budget { limit }, reserved: 0 }
 }
 
-const MOMENT: Moment<'static> = Moment { now: 0, unix_at_origin: 0, calendars: &[] };
+const MOMENT: Moment<'static> = Moment { now: 0, anchor: Anchor::new(0), calendars: &[] };
 
 /// Charges one of the budget, as commit does; whether it was admitted.
 fn charge(line: Line<'_>, rule: &Rule) -> bool {

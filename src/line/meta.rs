@@ -10,12 +10,15 @@ const KIND_MASK: u64 = 0x7;
 /// Meta, bits 3-8: the tier under whose rules the words are; a policy has at most 64.
 const TIER_SHIFT: u32 = 3;
 const TIER_MASK: u64 = 0x3f;
-/// Meta, bits 9-31: how often the words were converted to other rules, wrapping; what a permit noted in another
+/// Meta, bits 17-22: the tier before that; the same where the subject has always been in one.
+const BEFORE_SHIFT: u32 = 17;
+/// Meta, bits 23-43: how often the words were converted to other rules, wrapping; what a permit noted in another
 /// epoch does not speak of these words.
-const EPOCH_SHIFT: u32 = 9;
-const EPOCH_MASK: u64 = 0x7f_ffff;
-/// Meta, bits 32-63: open permits. While there is one, the slot keeps its subject.
-const PERMITS_SHIFT: u32 = 32;
+const EPOCH_SHIFT: u32 = 23;
+const EPOCH_MASK: u64 = 0x1f_ffff;
+/// Meta, bits 44-63: open permits, a million at most. While there is one, the slot keeps its subject.
+const PERMITS_SHIFT: u32 = 44;
+const MOST_PERMITS: u32 = (1 << (64 - PERMITS_SHIFT)) - 1;
 
 /// Factor word, bits 52-63: sixteenths; 0 for none.
 const FACTOR_SHIFT: u32 = 52;
@@ -38,7 +41,8 @@ impl Meta {
 
     /// Of a line that no key finds: a tier's total, an overflow line.
     pub(crate) fn unnamed(tier: u8) -> Meta {
-        Meta((u64::from(tier) & TIER_MASK) << TIER_SHIFT)
+        let tier = u64::from(tier) & TIER_MASK;
+        Meta(tier << TIER_SHIFT | tier << BEFORE_SHIFT)
     }
 
     pub(crate) fn of(key: &Key, tier: u8) -> Meta {
@@ -54,6 +58,12 @@ impl Meta {
         (self.0 >> TIER_SHIFT & TIER_MASK) as u8
     }
 
+    /// Whether `tier` is the one that the subject had left for the one that it is in.
+    pub(crate) fn had_left(self, tier: u8) -> bool {
+        let before = (self.0 >> BEFORE_SHIFT & TIER_MASK) as u8;
+        before == tier && before != self.tier()
+    }
+
     #[inline]
     pub(crate) fn epoch(self) -> u32 {
         (self.0 >> EPOCH_SHIFT & EPOCH_MASK) as u32
@@ -64,13 +74,14 @@ impl Meta {
     }
 
     pub(super) fn with_open_permits(self, open: u32) -> Meta {
-        Meta(self.0 & !(u64::MAX << PERMITS_SHIFT) | u64::from(open) << PERMITS_SHIFT)
+        Meta(self.0 & !(u64::MAX << PERMITS_SHIFT) | u64::from(open.min(MOST_PERMITS)) << PERMITS_SHIFT)
     }
 
     /// The same subject under the rules of `tier`, in the next epoch.
     pub(super) fn converted(self, tier: u8) -> Meta {
         let epoch = u64::from(self.epoch().wrapping_add(1)) & EPOCH_MASK;
-        let meta = Meta::unnamed(tier).0 | u64::from(self.kind()) | epoch << EPOCH_SHIFT;
+        let tier = (u64::from(tier) & TIER_MASK) << TIER_SHIFT | u64::from(self.tier()) << BEFORE_SHIFT;
+        let meta = tier | u64::from(self.kind()) | epoch << EPOCH_SHIFT;
         Meta(meta).with_open_permits(self.open_permits())
     }
 }

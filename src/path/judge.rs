@@ -49,7 +49,7 @@ impl<'a> Path<'a> {
                         behind = behind.max(Some(ask.moment.caught_up_with(&charge.limit, word).now));
                     }
                     (Step::Refuse, withheld) => {
-                        let new = Refused::on(terms, charge, word, ask.cost.amount(meter), withheld);
+                        let new = Refused::on(terms, charge, word, ask.of(meter, charge), withheld);
                         Refused::keep_later(&mut refused, new, ask.moment);
                     }
                 }

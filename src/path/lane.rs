@@ -186,7 +186,7 @@ impl<'a> Lane<'a> {
                     (Step::Admit(_), _) => {}
                     (Step::Behind, _) => return Look::Unclear,
                     (Step::Refuse, withheld) => {
-                        let new = Refused::on(&terms, charge, word, ask.cost.amount(meter), withheld);
+                        let new = Refused::on(&terms, charge, word, ask.of(meter, charge), withheld);
                         Refused::keep_later(&mut refused, new, ask.moment);
                     }
                 }
@@ -451,6 +451,7 @@ impl<'a> Lane<'a> {
         }
         let tier = self.identity.tier.as_u8();
         if guard.meta().tier() != tier {
+            self.lines.count_move(guard.meta(), tier);
             let rules = self.rules.level(level);
             let words = converted(plan, level, rules, guard.meta(), &guard.snapshot().words, &ask.moment);
             guard.change_tier(ask.moment.now, tier, &words, self.lines.refunds(home));

@@ -4,10 +4,11 @@ use super::Ask;
 use crate::{
     bucket::Moment,
     decision::Level,
-    id::Places,
+    id::{Key, Places},
     lease::{Leases, Total},
     line::{Head, Line, Meta, Refunds},
     policy::plan::{LEVELS, LevelPlan, MAX_COHORTS, Plan},
+    sync::{AtomicU64, Ordering},
     table::{Arena, OutOfMemory, Subjects},
 };
 
@@ -21,6 +22,15 @@ pub(crate) struct Lines {
     /// For each cohort a line for each tier; none where nothing is observed.
     cohorts: Arena,
     pub(crate) leases: Leases,
+    moves: Moves,
+}
+
+/// How often subjects came with another tier than the one that their line was under.
+#[derive(Debug, Default)]
+struct Moves {
+    all: AtomicU64,
+    /// Those back to the tier that had been left.
+    back: AtomicU64,
 }
 
 /// Where a line is, in words that outlive a borrow.
@@ -118,6 +128,7 @@ impl Lines {
             tiers,
             cohorts,
             leases: Leases::new(plan),
+            moves: Moves::default(),
         })
     }
 
@@ -127,6 +138,25 @@ impl Lines {
             + self.tiers.bytes()
             + self.cohorts.bytes()
             + self.leases.bytes()
+    }
+
+    /// Counts that the subject of a line with this meta has come with `tier`.
+    pub(super) fn count_move(&self, meta: Meta, tier: u8) {
+        self.moves.all.fetch_add(1, Ordering::Relaxed);
+        if meta.had_left(tier) {
+            self.moves.back.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How often subjects came with another tier, and how often with the one that they had left before.
+    pub(crate) fn moved_and_back(&self) -> (u64, u64) {
+        (self.moves.all.load(Ordering::Relaxed), self.moves.back.load(Ordering::Relaxed))
+    }
+
+    /// Forgets the subject of `key` at a level that has subjects: its line is nobody's, and what permits hold of it is not
+    /// settled there. Whether anything was known.
+    pub(crate) fn forget(&self, level: Level, key: &Key) -> bool {
+        self.subjects(level).is_some_and(|subjects| subjects.remove(key))
     }
 
     #[inline]

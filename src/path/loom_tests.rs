@@ -15,9 +15,10 @@ use crate::{
         plan::{LevelPlan, Limit, Plan},
         rate::Rate,
     },
+    time::Anchor,
 };
 
-const MOMENT: Moment<'static> = Moment { now: 0, unix_at_origin: 0, calendars: &[] };
+const MOMENT: Moment<'static> = Moment { now: 0, anchor: Anchor::new(0), calendars: &[] };
 
 struct World {
     plan: Plan,

@@ -34,7 +34,7 @@ use crate::{
     decision::{Because, Denial, Level, Refusal},
     id::Key,
     line::{Held, Line, Refunds},
-    meter::Cost,
+    meter::{Cost, Meter},
     policy::plan::{Charge, Plan, Present},
 };
 use terms::Terms;
@@ -51,6 +51,14 @@ pub(crate) struct Ask<'a> {
     pub(crate) cost: &'a Cost,
     pub(crate) mode: Mode,
     pub(crate) moment: Moment<'a>,
+}
+
+impl Ask<'_> {
+    /// What is asked of one of the buckets that an amount of `meter` is charged to.
+    #[inline]
+    fn of(&self, meter: Meter, charge: &Charge) -> u64 {
+        bucket::asked(&charge.limit, self.cost.amount(meter), self.mode)
+    }
 }
 
 /// What a request came to, short of being admitted.
@@ -89,6 +97,12 @@ impl<'a> Refused<'a> {
     #[inline]
     fn plainly(charge: &'a Charge, word: u64, amount: u64) -> Refused<'a> {
         Refused { charge, word, amount, factor: Factor::ONE, until: 0, withheld: 0 }
+    }
+
+    /// Whether it is an estimate that may be clamped.
+    #[inline]
+    pub(crate) fn is_clamped(&self, mode: Mode) -> bool {
+        bucket::asked(&self.charge.limit, self.amount, mode) < self.amount
     }
 
     fn on(terms: &Terms, charge: &'a Charge, word: u64, amount: u64, withheld: u64) -> Refused<'a> {

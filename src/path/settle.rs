@@ -121,8 +121,11 @@ impl Hold {
             let same = meta.epoch() == held.epoch;
             let mut marks = self.marks.iter();
             for meter in reserved.spent_or(actual) {
-                let amounts = (reserved.amount(meter), actual.amount(meter));
                 for charged in tier.charges(meter, self.present) {
+                    let amounts = (
+                        bucket::asked(&charged.limit, reserved.amount(meter), Mode::Hold),
+                        actual.amount(meter),
+                    );
                     // In the order in which they were noted.
                     let mark = if amounts.0 == 0 { None } else { marks.next().copied() };
                     if charged.level != level {

@@ -122,7 +122,7 @@ impl Terms {
         account: &Account<'_>,
         ask: &Ask<'_>,
     ) -> (Step, u64) {
-        let (amount, (factor, _)) = (ask.cost.amount(meter), self.factor(charge.level));
+        let (amount, (factor, _)) = (ask.of(meter, charge), self.factor(charge.level));
         let step = bucket::step(&charge.limit, word, amount, factor, ask.mode, &ask.moment);
         if !matches!(step, Step::Admit(_)) {
             return (step, 0);

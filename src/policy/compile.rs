@@ -106,6 +106,8 @@ impl<'a> Compiler<'a> {
             anonymous,
             replicas: self.replicas,
             zone: self.policy.zone.clone(),
+            week_start: self.policy.week_start,
+            on_drop: self.policy.on_drop,
             memory: self.policy.memory.0,
             largest_factor: self.largest_factor,
             evidence: self.evidence(&root.key("evidence")),
@@ -117,7 +119,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn check_numbers(&mut self, root: &KeyPath) {
-        if let Err(error) = Calendar::new(Period::Day, &self.policy.zone) {
+        if let Err(error) = Calendar::new(Period::Day, &self.policy.zone, self.policy.week_start) {
             self.zone_is_known = false;
             self.problem(&root.key("zone"), error.to_string());
         }

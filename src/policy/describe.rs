@@ -9,9 +9,10 @@ use super::{
     compile::{has_fixed_days, shortest},
     plan::{GuardPlan, LEVELS, LevelPlan, Limit, OwnUse, Plan, Quota, Rule, TierPlan, UNLIMITED},
     quantity::{Share, Span},
+    spec::OnDrop,
 };
 use crate::{
-    calendar::Period,
+    calendar::{Period, Weekday},
     decision::{Level, Name, RuleName},
 };
 
@@ -28,6 +29,10 @@ const MONTH: u64 = 30 * DAY;
 pub struct Description {
     /// The zone that quotas follow.
     pub zone: String,
+    /// The day that weeks start on.
+    pub week_start: Weekday,
+    /// What happens to the cost of a permit that is dropped.
+    pub on_drop: OnDrop,
     /// How many processes share the limits.
     pub replicas: u64,
     /// The most that tightening may multiply a cost by.
@@ -147,6 +152,8 @@ impl Plan {
         let meters = self.meters.iter().map(|meter| DescribedMeter { name: meter.name, least: meter.least });
         Description {
             zone: self.zone.clone(),
+            week_start: self.week_start,
+            on_drop: self.on_drop,
             replicas: self.replicas,
             largest_factor: self.largest_factor,
             meters: meters.collect(),

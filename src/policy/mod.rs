@@ -22,7 +22,7 @@ pub use self::{
     plan::Plan,
     quantity::{Amount, ByteSize, QuantityError, Share, Span, TokenRate, WindowLimit},
     spec::{
-        Policy, PolicyCapacity, PolicyEvidence, PolicyFloor, PolicyLevel, PolicyMeter, PolicyRamp,
+        OnDrop, Policy, PolicyCapacity, PolicyEvidence, PolicyFloor, PolicyLevel, PolicyMeter, PolicyRamp,
         PolicyReserve, PolicyRule, PolicyRules, PolicySignal, PolicyTier, PolicyTotal,
     },
 };

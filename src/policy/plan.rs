@@ -10,9 +10,10 @@ pub(crate) use guard::{GuardPlan, OwnUse, Ramp};
 use super::{
     quantity::{TokenRate, WindowLimit},
     rate::Rate,
+    spec::OnDrop,
 };
 use crate::{
-    calendar::{Calendar, Period},
+    calendar::{Calendar, Period, Weekday},
     decision::{Level, Name, RuleName},
     meter::{MAX_METERS, Meter},
 };
@@ -32,11 +33,13 @@ pub struct Plan {
     /// Each (zone, period) that a quota names, once.
     pub(crate) calendars: Vec<Calendar>,
     pub(crate) capacity: Capacity,
+    pub(crate) on_drop: OnDrop,
     /// Index of the tier of anonymous callers.
     pub(crate) anonymous: Option<usize>,
     pub(crate) replicas: u64,
     /// The zone that the calendars follow.
     pub(crate) zone: String,
+    pub(crate) week_start: Weekday,
     /// Bytes that the tables may take.
     pub(crate) memory: u64,
     /// The most that tightening may multiply a cost by.

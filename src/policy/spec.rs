@@ -13,6 +13,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::quantity::{Amount, ByteSize, Share, TokenRate, WindowLimit};
+use crate::calendar::Weekday;
 
 /// The version of the policy format that this crate reads.
 pub(crate) const VERSION: u64 = 1;
@@ -30,6 +31,13 @@ pub struct Policy {
     /// The IANA time zone whose calendar the quotas follow. Default `UTC`.
     #[serde(default = "utc")]
     pub zone: String,
+    /// The day that the weeks of quotas start on. Default `monday`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub week_start: Weekday,
+    /// What happens to the cost of a permit that is dropped without being settled. Default `refund`. What it holds in
+    /// flight is let go either way.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_drop: OnDrop,
     /// How many processes share the limits; each enforces one share, rounded down. Default 1.
     #[serde(default = "one")]
     pub replicas: u64,
@@ -54,6 +62,21 @@ pub struct Policy {
     /// The tiers by name: 1 to 64.
     #[serde(default)]
     pub tiers: BTreeMap<String, PolicyTier>,
+}
+
+/// What happens to the cost of a permit that is dropped without being settled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDrop {
+    /// All of it is given back, as far as that mints nothing: nothing is taken to have been used.
+    #[default]
+    Refund,
+    /// All of it stays charged: what was reserved is taken to have been used.
+    Charge,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn utc() -> String {

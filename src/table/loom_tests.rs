@@ -9,9 +9,10 @@ use crate::{
     id::{Fingerprints, Id},
     line::loom_tests::{explore, level_of, plan_of},
     policy::plan::{LevelPlan, Limit, MAX_RULES, Plan},
+    time::Anchor,
 };
 
-const MOMENT: Moment<'static> = Moment { now: 0, unix_at_origin: 0, calendars: &[] };
+const MOMENT: Moment<'static> = Moment { now: 0, anchor: Anchor::new(0), calendars: &[] };
 const FRESH: [u64; MAX_RULES] = [0; MAX_RULES];
 
 /// One tier whose accounts have one in-flight rule.

@@ -81,6 +81,25 @@ impl Table {
         })
     }
 
+    fn remove(&self, key: &Key) -> bool {
+        if self.arena.slots() == 0 {
+            return false;
+        }
+        let _group = self.index.lock(key.hash);
+        let Some((slot, line)) = self.find(key).and_then(|(slot, _)| Some((slot, self.arena.line(slot)?)))
+        else {
+            return false;
+        };
+        let mut guard = line.lock();
+        // While the group is held, nobody else gives the slot away; but a parked entry is taken without it.
+        if !guard.holds(key) {
+            return false;
+        }
+        self.index.clear(slot);
+        guard.replace(None, &[], self.arena.refunds(slot));
+        true
+    }
+
     fn bytes(&self) -> usize {
         self.index.bytes() + self.arena.bytes()
     }
@@ -183,6 +202,13 @@ impl Subjects {
         guard.replace(Some((key, tier)), words.get(..rules).unwrap_or(words), self.table.arena.refunds(slot));
         self.table.index.set(slot, key.hash);
         Some(slot)
+    }
+
+    /// Leaves the slot of `key` to nobody, and drops what is parked of it. Whether there was anything.
+    ///
+    /// Waits for the guard of the line: nobody who has it waits for a group.
+    pub(crate) fn remove(&self, key: &Key) -> bool {
+        [&self.table, &self.parked].into_iter().fold(false, |any, table| any | table.remove(key))
     }
 
     fn rules<'a>(&self, plan: &'a Plan, tier: u8) -> Option<&'a LevelPlan> {

@@ -254,7 +254,7 @@ impl Compiler<'_> {
             // Told already; without the calendar the rule still goes through the other checks.
             return Some(0);
         }
-        match Calendar::new(period, &self.policy.zone) {
+        match Calendar::new(period, &self.policy.zone, self.policy.week_start) {
             Ok(calendar) => {
                 let index = self.calendars.len();
                 self.calendars.push((period, calendar));

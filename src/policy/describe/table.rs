@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{DescribedLevel, DescribedRule, DescribedTier, Description};
-use crate::policy::quantity::ByteSize;
+use crate::policy::{quantity::ByteSize, spec::OnDrop};
 
 impl fmt::Display for Description {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -16,7 +16,11 @@ impl fmt::Display for Description {
             })
             .collect();
         writeln!(out, "meters      {}", meters.join(", "))?;
-        writeln!(out, "zone        {}", self.zone)?;
+        writeln!(out, "zone        {}; weeks start on {}", self.zone, self.week_start)?;
+        match self.on_drop {
+            OnDrop::Refund => writeln!(out, "on drop     a permit gives back what it reserved")?,
+            OnDrop::Charge => writeln!(out, "on drop     what a permit reserved stays charged")?,
+        }
         match self.replicas {
             1 => writeln!(out, "replicas    1")?,
             replicas => {
