@@ -89,7 +89,7 @@ impl fmt::Display for Level {
 /// Nanoseconds of a minute.
 const MINUTE: u64 = 60_000_000_000;
 /// Bits behind the point of the supply that a rate gives in a nanosecond.
-pub(crate) const SUPPLY_BITS: u32 = 60;
+pub(crate) const SUPPLY_BITS: u32 = 61;
 
 /// When a refusal passes, in the integers that a bucket has at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,11 +175,7 @@ impl Receipt {
 /// wait is a 128-bit division, done when it is asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Denial {
-    tier: Name,
-    meter: Name,
-    /// Empty where the policy names none.
-    step_up: Name,
-    rule: RuleName,
+    names: Names,
     /// The wait, taken apart so that this fits 128 bytes.
     need: u64,
     multiplier: u64,
@@ -192,6 +188,16 @@ pub struct Denial {
     wait: WaitKind,
     level: Level,
     flags: u8,
+}
+
+/// What a denial names; a plan has them ready for each bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Names {
+    pub(crate) tier: Name,
+    pub(crate) meter: Name,
+    /// Empty where the policy names none.
+    pub(crate) step_up: Name,
+    pub(crate) rule: RuleName,
 }
 
 /// The bucket was a shared overflow line.
@@ -220,7 +226,6 @@ pub(crate) struct Refusal {
 /// How evidence, or a reserve, has made a bucket refuse.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Because {
-    pub(crate) overflow: bool,
     pub(crate) withheld: bool,
     /// Without the factor it would have admitted.
     pub(crate) tightened: bool,
@@ -230,54 +235,41 @@ pub(crate) struct Because {
     pub(crate) until: u64,
 }
 
-impl Because {
-    /// There was too little.
-    #[inline(always)]
-    pub(crate) fn empty(overflow: bool) -> Because {
-        Because { overflow, withheld: false, tightened: false, factor: 16, until: 0 }
-    }
-}
-
 impl Denial {
+    /// For there was too little.
     #[inline(always)]
-    pub(crate) fn new(
-        refusal: Refusal,
-        (level, meter, rule): (Level, Name, RuleName),
-        (tier, step_up): (Name, Name),
-        at: u64,
-        because: Because,
-    ) -> Denial {
+    pub(crate) fn new(level: Level, names: Names, refusal: Refusal, at: u64) -> Denial {
         let (wait, need, multiplier) = match refusal.wait {
             Wait::OnRelease => (WaitKind::OnRelease, 0, 0),
             Wait::At(instant) => (WaitKind::At, instant, 0),
             Wait::Supply { need, multiplier } => (WaitKind::Supply, need, multiplier),
             Wait::Never => (WaitKind::Never, 0, 0),
         };
-        let Because { overflow, withheld, tightened, factor, until } = because;
+        let (left, factor, factor_for, flags) = (refusal.left, 16, 0, 0);
+        Denial { names, need, multiplier, left, at, factor, factor_for, wait, level, flags }
+    }
+
+    /// The same on a shared overflow line.
+    pub(crate) fn on_overflow(self) -> Denial {
+        Denial { flags: self.flags | OVERFLOW, ..self }
+    }
+
+    /// The same with how evidence, or a reserve, has made the bucket refuse.
+    pub(crate) fn because(self, Because { withheld, tightened, factor, until }: Because) -> Denial {
         let flag = |is: bool, flag: u8| if is { flag } else { 0 };
         Denial {
-            tier,
-            meter,
-            step_up,
-            rule,
-            need,
-            multiplier,
-            left: refusal.left,
-            at,
             factor,
-            factor_for: u16::try_from(until.saturating_sub(at).div_ceil(MINUTE)).unwrap_or(u16::MAX),
-            wait,
-            level,
-            flags: flag(overflow, OVERFLOW) | flag(withheld, WITHHELD) | flag(tightened, TIGHTENED),
+            factor_for: u16::try_from(until.saturating_sub(self.at).div_ceil(MINUTE)).unwrap_or(u16::MAX),
+            flags: self.flags | flag(withheld, WITHHELD) | flag(tightened, TIGHTENED),
+            ..self
         }
     }
 
     /// For an identity whose tier is none of the policy's: it came from another limiter.
     pub(crate) fn unknown_tier(at: u64) -> Denial {
         let unknown = Name::new("unknown").unwrap_or_default();
-        let refusal = Refusal { wait: Wait::Never, left: 0 };
-        let names = (Level::Tier, unknown, Name::default());
-        Denial::new(refusal, names, (unknown, Name::default()), at, Because::empty(false))
+        let names = Names { tier: unknown, meter: unknown, step_up: Name::default(), rule: Name::default() };
+        Denial::new(Level::Tier, names, Refusal { wait: Wait::Never, left: 0 }, at)
     }
 
     fn wait(&self) -> Wait {
@@ -296,17 +288,17 @@ impl Denial {
 
     /// The caller's tier.
     pub fn tier(&self) -> Name {
-        self.tier
+        self.names.tier
     }
 
     /// The meter of the rule that refused.
     pub fn meter(&self) -> Name {
-        self.meter
+        self.names.meter
     }
 
     /// The rule that refused.
     pub fn rule(&self) -> RuleName {
-        self.rule
+        self.names.rule
     }
 
     /// How much of the meter the rule would have admitted now.
@@ -348,7 +340,7 @@ impl Denial {
 
     /// The better verified tier that would lift this, if the policy names one.
     pub fn step_up(&self) -> Option<Name> {
-        Some(self.step_up).filter(|name| !name.as_str().is_empty())
+        Some(self.names.step_up).filter(|name| !name.as_str().is_empty())
     }
 
     /// When it is worth coming back.
@@ -382,9 +374,9 @@ impl fmt::Debug for Denial {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Denial")
             .field("level", &self.level)
-            .field("tier", &self.tier)
-            .field("meter", &self.meter)
-            .field("rule", &self.rule)
+            .field("tier", &self.names.tier)
+            .field("meter", &self.names.meter)
+            .field("rule", &self.names.rule)
             .field("retry", &self.retry())
             .field("left", &self.left)
             .field("factor_sixteenths", &self.factor)
@@ -397,7 +389,7 @@ impl fmt::Debug for Denial {
 
 impl fmt::Display for Denial {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Denial { level, meter, rule, tier, left, .. } = self;
+        let Denial { level, names: Names { meter, rule, tier, .. }, left, .. } = self;
         write!(out, "refused by the {level} limit {meter}/{rule} of tier {tier}: {left} left")?;
         match self.retry() {
             Retry::After(wait) => write!(out, ", retry after {wait:?}"),
@@ -418,9 +410,9 @@ impl Serialize for Denial {
         };
         let mut fields = serializer.serialize_struct("Denial", 12)?;
         fields.serialize_field("level", &self.level)?;
-        fields.serialize_field("tier", &self.tier)?;
-        fields.serialize_field("meter", &self.meter)?;
-        fields.serialize_field("rule", &self.rule)?;
+        fields.serialize_field("tier", &self.names.tier)?;
+        fields.serialize_field("meter", &self.names.meter)?;
+        fields.serialize_field("rule", &self.names.rule)?;
         fields.serialize_field("left", &self.left)?;
         fields.serialize_field("retry_after_ns", &nanos)?;
         fields.serialize_field("never", &(retry == Retry::Never))?;

@@ -10,14 +10,19 @@
 use crate::{
     bucket::Factor,
     decision::{Refusal, SUPPLY_BITS, Wait},
-    policy::rate::Rate,
+    policy::rate::{Rate, Ticks},
 };
 
 /// S(now) in ticks; at most 2^63.
 #[inline]
 pub(crate) fn supply(rate: &Rate, now: u64) -> u64 {
-    // now <= 2^60 and multiplier <= 2^63, so that the quotient fits.
-    ((u128::from(now) * u128::from(rate.multiplier)) >> SUPPLY_BITS) as u64
+    supplied(rate.multiplier, now)
+}
+
+#[inline]
+fn supplied(multiplier: u64, now: u64) -> u64 {
+    // `now` is at most 2^60, so that these bits are free: what is left to do is to take the upper half of a product.
+    ((u128::from(now << (u64::BITS - SUPPLY_BITS)) * u128::from(multiplier)) >> u64::BITS) as u64
 }
 
 /// The ticks that `amount` is charged; `amount` is at most the burst.
@@ -42,7 +47,25 @@ pub(crate) fn charge(rate: &Rate, word: u64, amount: u64, factor: Factor, now: u
         .then(|| word.max(supply + rate.slack) + price)
 }
 
+/// Whether [`charge`] admits without a factor.
+#[inline(always)]
+pub(crate) fn admits(ticks: &Ticks, word: u64, amount: u64, now: u64) -> bool {
+    // The price is at most the burst's, and both sums stay below 2^64, but that a word that was read while another wrote
+    // it may be anything.
+    amount <= ticks.burst
+        && word
+            .checked_add(amount << ticks.shift)
+            .is_some_and(|claim| claim <= supplied(ticks.multiplier, now) + ticks.burst_ticks)
+}
+
+/// The word after a charge that [`admits`].
+#[inline(always)]
+pub(crate) fn charged(ticks: &Ticks, word: u64, amount: u64, now: u64) -> u64 {
+    word.max(supplied(ticks.multiplier, now) + ticks.slack) + (amount << ticks.shift)
+}
+
 /// The ticks of a full bucket besides `withheld` tokens.
+#[inline(always)]
 fn rest(rate: &Rate, withheld: u64) -> u64 {
     // At most the burst's, which fits.
     rate.burst_ticks - (withheld.min(rate.burst) << rate.shift)
@@ -55,6 +78,8 @@ pub(crate) fn keeps(rate: &Rate, word: u64, amount: u64, factor: Factor, withhel
 }
 
 /// Why [`charge`] refused, or [`keeps`] did.
+// In place, as is what it calls, since most refusals have no factor and withhold nothing.
+#[inline(always)]
 pub(crate) fn refusal(
     rate: &Rate,
     word: u64,
@@ -74,6 +99,7 @@ pub(crate) fn refusal(
 }
 
 /// Whole tokens that the bucket would give now.
+#[inline(always)]
 pub(crate) fn left(rate: &Rate, word: u64, factor: Factor, now: u64) -> u64 {
     let owed = word.saturating_sub(supply(rate, now));
     if owed == 0 {

@@ -249,12 +249,33 @@ fn simpler_refunds_mint() {
     assert!(with_ours > with_none, "{with_ours} {with_none}");
 }
 
+proptest! {
+    /// What the straight lane asks and charges is what [`rate::charge`] does without a factor, for any word whatever.
+    #[test]
+    fn straight_is_the_same(
+        rate in rates(),
+        now in prop_oneof![0..1_000_000_u64, 0..=LATEST],
+        word in prop_oneof![any::<u64>(), 0..=3_u64],
+        near in -3..=3_i64,
+        amount in prop_oneof![any::<u64>(), 1..=3_u64],
+    ) {
+        let ticks = rate.ticks();
+        let edge = (rate::supply(&rate, now) + rate.burst_ticks).wrapping_add_signed(near);
+        for (word, amount) in [(word, amount), (edge, 1), (edge - (1 << rate.shift).min(edge), 1)] {
+            let charged = rate::charge(&rate, word, amount, Factor::ONE, now);
+            let admits = rate::admits(&ticks, word, amount, now);
+            prop_assert_eq!(charged, admits.then(|| rate::charged(&ticks, word, amount, now)));
+        }
+    }
+}
+
 /// The largest numbers that fit, at the end of time.
 #[test]
 fn extremes() {
     let fastest = Rate::new(8, 1, 1 << 56, 1 << 60, 16).unwrap();
     let top = rate::supply(&fastest, LATEST);
-    assert_eq!(top, 1 << 63);
+    // A tick short: its multiplier is the only one that would be 2^64.
+    assert_eq!(top, (1 << 63) - 1);
     let word = rate::charge(&fastest, top, 1 << 56, Factor::from_sixteenths(256), LATEST).unwrap();
     let (word, cut) = rate::overage(&fastest, word, u64::MAX, Factor::ONE, LATEST);
     assert!(word >= top && cut > 0);

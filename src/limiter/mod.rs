@@ -31,9 +31,8 @@ use crate::{
     bucket::{Mode, Moment},
     decision::{Denial, Level, Receipt},
     id::{Fingerprints, Id, Identity, Organization, Tier},
-    line::Backoff,
     meter::{Cost, Meter},
-    path::{Ask, Charged, Hints, Lane, Lines, Look, Note, Path, Spend, Stopped},
+    path::{Around, Ask, Hints, Lane, Lines, Look, Note, Path, Seen, Spend, Stopped},
     policy::plan::Plan,
     sync::Ordering,
     time::{Clock, Nanos, SystemClock},
@@ -82,9 +81,6 @@ struct Shared {
     counters: Counters,
     observer: Option<Observer>,
 }
-
-/// Looks at lines that others keep writing to, before each is read by itself, waiting for its guard.
-const LOOKS: u32 = 64;
 
 /// The clock; the usual one without a call through a table.
 enum Source {
@@ -349,43 +345,55 @@ impl Shared {
         now: impl FnOnce() -> Nanos,
         note: &mut N,
     ) -> Result<Receipt, Denial> {
-        let lane = Lane::find(&self.lines, &self.plan, identity, places.0);
+        let Some(lane) = Lane::find(&self.lines, &self.plan, identity, places.0) else {
+            return self.decide_slow(identity, cost, now(), Some(note));
+        };
         let now = now();
-        let moment = self.moment(now);
-        let ask = &Ask { cost, mode: N::MODE, moment };
-        if let Some(lane) = &lane {
-            let mut backoff = Backoff::new();
-            for _ in 0..LOOKS {
-                let mut charged = Charged::new();
-                let mut look = lane.look(ask, &mut charged);
-                if matches!(look, Look::Guarded) {
-                    look = lane.look_guarded(ask);
-                }
-                match look {
-                    Look::Admitted(seen) => {
-                        #[cfg(all(test, feature = "toml"))]
-                        tests::between_look_and_commit();
-                        if lane.commit(&self.plan, ask, (seen, &charged), note) {
-                            return Ok(Receipt { at: now.as_u64(), overflow: false });
-                        }
-                        break;
-                    }
-                    Look::AdmittedGuarded => {
-                        if lane.commit_again(&self.plan, ask, note) {
-                            return Ok(Receipt { at: now.as_u64(), overflow: false });
-                        }
-                        break;
-                    }
-                    Look::Refused(refused) if refused.is_clamped(N::MODE) => break,
-                    Look::Refused(refused) => {
-                        return Err(refused.denial(&self.plan, identity.tier.as_u8(), moment, false));
-                    }
-                    Look::Busy => backoff.wait(),
-                    Look::Unclear | Look::Guarded => break,
-                }
-            }
+        let ask = Ask { cost, mode: N::MODE, moment: self.moment(now) };
+        let receipt = Receipt { at: now.as_u64(), overflow: false };
+        match lane.look(&ask) {
+            Look::Admitted(seen) => match lane.commit(&ask, seen, note) {
+                Ok(()) => return Ok(receipt),
+                Err(lost) if lane.commit_lost(&self.plan, ask, lost, note) => return Ok(receipt),
+                Err(_) => {}
+            },
+            Look::Refused(seen) => return self.refuse(lane, ask, seen, note),
+            look => return self.decide_around(lane, ask, look, note),
         }
         self.decide_slow(identity, cost, now, Some(note))
+    }
+
+    /// Goes on from a straight look that was refused.
+    #[inline(never)]
+    fn refuse<N: Note>(
+        &self,
+        lane: Lane<'_>,
+        ask: Ask<'_>,
+        seen: Seen,
+        note: &mut N,
+    ) -> Result<Receipt, Denial> {
+        match lane.straight_denial(&ask, seen) {
+            Some(denial) => Err(denial),
+            None => self.decide_around(lane, ask, Look::Refused(seen), note),
+        }
+    }
+
+    /// Goes on from a look that admitted nobody.
+    #[inline(never)]
+    fn decide_around<N: Note>(
+        &self,
+        lane: Lane<'_>,
+        ask: Ask<'_>,
+        look: Look,
+        note: &mut N,
+    ) -> Result<Receipt, Denial> {
+        match lane.go_around(&self.plan, ask, look, note) {
+            Around::Charged => Ok(Receipt { at: ask.moment.now, overflow: false }),
+            Around::Denied(denial) => Err(denial),
+            Around::Stuck => {
+                self.decide_slow(lane.identity(), ask.cost, Nanos::new(ask.moment.now), Some(note))
+            }
+        }
     }
 
     /// The same for what does not go straight. Without a `note`, only answers.

@@ -1,27 +1,7 @@
 //! What only the inside of the limiter can show.
 
-use std::cell::RefCell;
-
 use super::*;
-use crate::{bucket::Factor, decision::Level, line::Standing, time::ManualClock};
-
-thread_local! {
-    /// What this thread does between look and commit, once.
-    static MEANWHILE: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
-}
-
-/// Called between look and commit.
-pub(super) fn between_look_and_commit() {
-    // Taken out first: what runs here comes by here again.
-    let meanwhile = MEANWHILE.with(|slot| slot.borrow_mut().take());
-    if let Some(meanwhile) = meanwhile {
-        meanwhile();
-    }
-}
-
-fn meanwhile(act: impl FnOnce() + 'static) {
-    MEANWHILE.with(|slot| *slot.borrow_mut() = Some(Box::new(act)));
-}
+use crate::{bucket::Factor, decision::Level, line::Standing, path::meanwhile::meanwhile, time::ManualClock};
 
 const POLICY: &str = r#"
     version = 1

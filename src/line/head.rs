@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     id::{Key, Places},
-    policy::plan::{CACHE_LINE, HEADER},
+    policy::plan::{CACHE_LINE, FIRST_RULES, HEADER},
     sync::{AtomicU64, Ordering, fence},
 };
 
@@ -31,14 +31,9 @@ impl CacheLine {
     }
 }
 
-/// The control word that a line was read under.
+/// The control word that a line was read under: without the guard bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Version(u64);
-
-impl Version {
-    /// None that a line can be at: one with the guard bit.
-    pub(crate) const NONE: Version = Version(GUARD);
-}
 
 /// The word of one rule.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +80,13 @@ impl<'a> Head<'a> {
     /// The word of a rule, if it is here.
     #[inline]
     pub(crate) fn word(&self, rule: usize) -> Option<Word<'a>> {
-        (rule < CACHE_LINE - HEADER).then(|| Word(self.0.word(HEADER + rule)))
+        (rule < FIRST_RULES).then(|| Word(self.0.word(HEADER + rule)))
+    }
+
+    /// The word at a place that is here.
+    #[inline(always)]
+    pub(crate) fn word_at(&self, place: u8) -> Word<'a> {
+        Word(self.0.word(usize::from(place)))
     }
 
     /// Whether the slot seems to hold `key`; only the version or the guard makes sure.
@@ -189,16 +190,14 @@ impl<'a> Head<'a> {
     /// Takes the guard if nobody has it.
     #[inline]
     pub(crate) fn try_lock(&self) -> Option<Held<'a>> {
-        self.lock_at(Version(self.control().load(Ordering::Relaxed)))
+        let control = self.control().load(Ordering::Relaxed);
+        if control & GUARD == 0 { self.lock_at(Version(control)) } else { None }
     }
 
     /// Takes the guard if nobody has written, or is writing, since `version` was read.
     #[inline]
     pub(crate) fn lock_at(&self, version: Version) -> Option<Held<'a>> {
         let (control, Version(before)) = (self.control(), version);
-        if before & GUARD != 0 {
-            return None;
-        }
         #[cfg(not(tollgate_mutant = "guard_without_exchange"))]
         control.compare_exchange(before, before | GUARD, Ordering::Acquire, Ordering::Relaxed).ok()?;
         #[cfg(tollgate_mutant = "guard_without_exchange")]

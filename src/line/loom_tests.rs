@@ -32,7 +32,7 @@ pub(crate) fn explore(model: impl Fn() + Sync + Send + 'static) {
 pub(crate) fn plan_of(levels: [LevelPlan; 3]) -> Plan {
     Plan {
         meters: Vec::new(),
-        tiers: vec![TierPlan::new(Name::new("tier").unwrap(), levels, GuardPlan::default())],
+        tiers: vec![TierPlan::new(Name::new("tier").unwrap(), levels, GuardPlan::default(), &[])],
         calendars: Vec::new(),
         zone: "UTC".to_owned(),
         week_start: Weekday::Monday,

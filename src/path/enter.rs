@@ -91,14 +91,9 @@ impl<'a> Path<'a> {
             None => None,
         };
         self.overflow = account.key.is_none() || organization.is_some_and(|stop| stop.key.is_none());
-        let stops = [account, organization.unwrap_or(total), total];
-        Some(Lane {
-            rules,
-            identity,
-            lines,
-            heads: stops.map(|stop| stop.line.head()),
-            homes: stops.map(|stop| stop.home),
-        })
+        let organization = organization.unwrap_or(total);
+        let heads = [account, organization, total].map(|stop| stop.line.head());
+        Some(Lane { rules, identity, lines, heads, homes: [account.home, organization.home] })
     }
 
     /// Charges every line of the path, or none; those who have no line are given one. Answers whether one of them was

@@ -57,10 +57,7 @@ impl<'a> Path<'a> {
         }
         match (behind, refused) {
             (Some(now), _) => Err(Stopped::Behind(now)),
-            (None, Some(refused)) => {
-                let denial = refused.denial(self.plan, self.identity.tier.as_u8(), ask.moment, self.overflow);
-                Err(Stopped::Refused(denial))
-            }
+            (None, Some(refused)) => Err(Stopped::Refused(refused.denial(ask.moment, self.overflow))),
             (None, None) => Ok(()),
         }
     }

@@ -1,33 +1,33 @@
-//! The straight lane: every line is there, under the caller's tier, and seldom is anybody in the way.
+//! The straight lane: every line is there, under the caller's tier, nobody is in the way, and all rules are rates.
 //!
-//! Nothing here allocates, explains or waits but for a guard that was lost to another. What does not go straight is
-//! decided anew by [`Path`](super::Path), which gives the same answers.
+//! Nothing here allocates, explains or waits. What does not go straight is decided by [`around`](super::around), or anew by
+//! [`Path`](super::Path), which give the same answers; all that they need is worked out there, so that a plain decision
+//! does without it.
 //!
 //! # Cost
 //!
 //! Of each line: its control word, key, meta and factor, and a word for each rule of a meter that is spent, all in one
 //! cache line up to three rules; one compare-exchange, and plain stores. Between look and commit nothing is compared:
 //! a control word that is still what it was before the look shows that nobody wrote since, so that the exchange which
-//! takes the guard is also the second look of a sequence lock.
+//! takes the guard is also the second look of a sequence lock. What a word becomes is worked out after it: that is
+//! cheaper than to keep it from the look.
 
 use arrayvec::ArrayVec;
 
-use super::{
-    Ask, Hints, Home, Lines, Note, Refused,
-    enter::converted,
-    terms::{Account, Terms, is_new},
-};
+use super::{Ask, Hints, Home, Lines, Note, Refused, terms::is_new};
 use crate::{
-    bucket::{self, Factor, Mode, Step, rate},
+    bucket::{self, Factor, Step, rate},
     decision::Level,
     id::Identity,
-    lease,
     line::{Head, Held, Version, Word},
-    policy::plan::{Charge, LEVELS, Limit, MAX_PATH_RULES, Plan, Present, TierPlan},
+    meter::Cost,
+    policy::plan::{Charge, MAX_PATH_RULES, Plan, Present, Straight, Straights, TierPlan},
 };
 
 /// Levels of a plain caller's path.
-pub(super) const PLAIN: usize = 3;
+const PLAIN: usize = 3;
+/// The last of them, that of the tier's total.
+pub(super) const TOTAL: usize = PLAIN - 1;
 
 /// The lines of one request that it has whoever makes it: of its account, its organization and its tier.
 #[derive(Clone, Copy)]
@@ -35,43 +35,74 @@ pub(crate) struct Lane<'a> {
     pub(super) rules: &'a TierPlan,
     pub(super) identity: &'a Identity,
     pub(super) lines: &'a Lines,
-    /// Anything in the organization's place for a caller without one.
+    /// Anything in the organization's place for a caller without one; on a lease, the stripe in the tier's.
     pub(super) heads: [Head<'a>; PLAIN],
-    pub(super) homes: [Home; PLAIN],
+    /// Of account and organization.
+    pub(super) homes: [Home; TOTAL],
 }
 
 /// The place of a plain level among the lines of a lane.
 #[inline]
-fn place_of(level: Level) -> usize {
+pub(super) fn place_of(level: Level) -> usize {
     // Between two of them lies a level of guarded callers.
     level as usize / 2
 }
 
 /// The words of the buckets that are charged, and what goes there, in the order of the plan's charges.
-pub(crate) type Charged<'a> = ArrayVec<(Word<'a>, u64), MAX_PATH_RULES>;
+pub(super) type Charged<'a> = ArrayVec<(Word<'a>, u64), MAX_PATH_RULES>;
 
-/// What the words were worked out from.
-#[derive(Clone, Copy)]
-pub(crate) struct Seen<'a> {
-    /// The versions of the lines, by level.
-    versions: [Version; PLAIN],
-    /// The tier's own line, or the stripe that stands in for it.
-    total: Head<'a>,
-}
+/// The versions of the lines that were looked at; of an organization's only where there is one.
+pub(crate) type Seen = [Version; PLAIN];
 
 /// What a look came to.
-pub(crate) enum Look<'a> {
-    Admitted(Seen<'a>),
-    /// The caller has terms of its own, or what is left of a bucket is kept for some: [`Lane::look_guarded`].
+#[derive(Clone, Copy)]
+pub(crate) enum Look {
+    Admitted(Seen),
+    /// By a bucket that is looked for again.
+    Refused(Seen),
+    /// The caller has terms of its own, or what is left of a bucket is kept for some.
     Guarded,
-    /// On terms that are worked out again under the guards: [`Lane::commit_again`].
-    AdmittedGuarded,
-    Refused(Refused<'a>),
+    /// A rule is no plain rate; or a stripe may hold a lease on the tier's total.
+    Winding(Seen),
     /// A line is being written to, or was meanwhile: look again.
     Busy,
     /// A line is another's, or under another tier's rules; or a bucket's window is later than the request's clock; or a
     /// lease does not have the amount.
     Unclear,
+}
+
+/// Whose line another has written to since the look.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// The account's, or the organization's.
+    Own,
+    Total,
+}
+
+/// What asking the buckets came to.
+#[derive(Clone, Copy)]
+enum Asked {
+    Admitted,
+    Refused,
+    Winding,
+}
+
+/// A bucket's answer to a plain caller.
+pub(super) enum Answer<'a> {
+    /// The word, and what goes there.
+    Admit(Word<'a>, u64),
+    Refuse(Refused<'a>),
+    /// Some of what is left is kept for some.
+    Guarded,
+    /// Its window is later than the request's clock.
+    Unclear,
+}
+
+/// The guards of a lane's lines.
+pub(super) struct Guards<'a> {
+    account: Held<'a>,
+    organization: Option<Held<'a>>,
+    total: Held<'a>,
 }
 
 impl<'a> Lane<'a> {
@@ -85,39 +116,40 @@ impl<'a> Lane<'a> {
     ) -> Option<Lane<'a>> {
         let tier = identity.tier.as_u8();
         let rules = plan.tiers.get(usize::from(tier))?;
-        let home = Home::total(tier);
         let total = lines.total(tier)?;
-        let (slot, account) = match hints.account {
+        let (account_slot, account) = match hints.account {
             Some(slot) => (slot, lines.accounts.head(slot)?),
             None => lines.accounts.find(&identity.account)?,
         };
-        let (organization, organization_home) = match &identity.organization {
-            Some(key) => {
-                let (slot, head) = match hints.organization {
-                    Some(slot) => (slot, lines.organizations.head(slot)?),
-                    None => lines.organizations.find(key)?,
-                };
-                (head, Home::Organization(slot))
-            }
-            None => (total, home),
+        let (organization_slot, organization) = match &identity.organization {
+            Some(key) => match hints.organization {
+                Some(slot) => (slot, lines.organizations.head(slot)?),
+                None => lines.organizations.find(key)?,
+            },
+            None => (0, total),
         };
-        Some(Lane {
-            rules,
-            identity,
-            lines,
-            heads: [account, organization, total],
-            homes: [Home::Account(slot), organization_home, home],
-        })
+        let homes = [Home::Account(account_slot), Home::Organization(organization_slot)];
+        Some(Lane { rules, identity, lines, heads: [account, organization, total], homes })
+    }
+
+    pub(crate) fn identity(&self) -> &'a Identity {
+        self.identity
     }
 
     #[inline(always)]
-    fn in_organization(&self) -> bool {
+    pub(super) fn in_organization(&self) -> bool {
         self.identity.organization.is_some()
+    }
+
+    /// Where the line of a plain level is.
+    pub(super) fn plain_home(&self, level: Level) -> Home {
+        let total = Home::total(self.identity.tier.as_u8());
+        self.homes.get(place_of(level)).copied().unwrap_or(total)
     }
 
     /// Asks the buckets, and writes nothing.
     #[inline(always)]
-    pub(crate) fn look(&self, ask: &Ask<'_>, charged: &mut Charged<'a>) -> Look<'a> {
+    pub(crate) fn look(&self, ask: &Ask<'_>) -> Look {
         let [account, organization, total] = &self.heads;
         let (Some(account_version), Some(total_version)) = (account.version(), total.version()) else {
             return Look::Busy;
@@ -125,344 +157,147 @@ impl<'a> Lane<'a> {
         let tier = self.identity.tier.as_u8();
         let mut strange = account.differs(&self.identity.account, tier);
         let mut factors = account.factor_word();
-        let mut organization_version = Version::NONE;
+        let mut organization_version = account_version;
         if let Some(key) = &self.identity.organization {
             let Some(version) = organization.version() else { return Look::Busy };
             organization_version = version;
             strange |= organization.differs(key, tier);
             factors |= organization.factor_word();
         }
-        let seen = Seen { versions: [account_version, organization_version, total_version], total: *total };
-        if strange != 0 {
-            Look::Unclear
-        } else if factors != 0 || is_new(self.rules, self.identity, ask) {
-            Look::Guarded
-        } else if total.may_be_leased() {
-            self.ask_leased(ask, seen, charged)
-        } else {
-            self.ask(ask, seen, charged, |_, _| None)
-        }
-    }
-
-    /// The same for callers on terms of their own, and where what is left of a bucket is kept for some.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn look_guarded(self, ask: &Ask<'_>) -> Look<'a> {
-        let mut read: ArrayVec<(Head<'a>, Version), { LEVELS.len() }> = ArrayVec::new();
-        for head in self.heads {
-            let Some(version) = head.version() else { return Look::Busy };
-            read.push((head, version));
-        }
-        let tier = self.identity.tier.as_u8();
-        let mut strange = self.heads[0].differs(&self.identity.account, tier);
-        if let Some(key) = &self.identity.organization {
-            strange |= self.heads[1].differs(key, tier);
-        }
         if strange != 0 {
             return Look::Unclear;
         }
-        let word = |rule| self.word(Level::Account, rule);
-        let standing = self.heads[0].standing(ask.moment.now);
-        let account = Account { standing, word: &word };
-        let mut terms = Terms::new(self.rules, self.identity, &account, ask);
-        if self.in_organization() {
-            terms.organization = self.heads[1].standing(ask.moment.now);
+        if factors != 0 || is_new(self.rules, self.identity, ask) {
+            return Look::Guarded;
         }
-        for level in [Level::Cohort, Level::Pool].into_iter().filter(|level| terms.present.has(*level)) {
-            let line = self.lines.line(self.home(level, terms.standing.cohort));
-            let Some(head) = line.map(|line| line.head()) else { return Look::Unclear };
-            let Some(version) = head.version() else { return Look::Busy };
-            read.push((head, version));
+        let seen = [account_version, organization_version, total_version];
+        if total.may_be_leased() {
+            return Look::Winding(seen);
         }
-        let mut refused: Option<Refused<'a>> = None;
-        for meter in ask.cost.spent() {
-            for charge in self.rules.charges(meter, terms.present) {
-                let place = self.lines.line(self.home(charge.level, terms.standing.cohort));
-                let Some(place) = place.and_then(|line| line.word(usize::from(charge.index))) else {
-                    return Look::Unclear;
-                };
-                let word = place.load();
-                match terms.step(self.rules, (meter, charge), word, &account, ask) {
-                    (Step::Admit(_), _) => {}
-                    (Step::Behind, _) => return Look::Unclear,
-                    (Step::Refuse, withheld) => {
-                        let new = Refused::on(&terms, charge, word, ask.of(meter, charge), withheld);
-                        Refused::keep_later(&mut refused, new, ask.moment);
-                    }
-                }
-            }
-        }
-        let Some(refused) = refused else { return Look::AdmittedGuarded };
-        if self.heads[2].may_be_leased() && refused.charge.level == Level::Tier {
-            // Not before the leases have been given back.
-            return Look::Unclear;
-        }
-        if read.iter().all(|(head, version)| head.is_still(*version)) {
-            Look::Refused(refused)
-        } else {
-            Look::Busy
+        let straights = self.rules.straights(self.in_organization());
+        match asked(straights, &self.heads, ask.cost, ask.moment.now) {
+            Asked::Admitted => Look::Admitted(seen),
+            Asked::Refused => Look::Refused(seen),
+            Asked::Winding => Look::Winding(seen),
         }
     }
 
-    /// Where the line of a level is.
-    fn home(&self, level: Level, cohort: u16) -> Home {
-        let tier = self.identity.tier.as_u8();
-        match level {
-            Level::Account | Level::Organization | Level::Tier => self.homes[place_of(level)],
-            Level::Cohort => self.lines.cohort_home(cohort, tier),
-            Level::Pool => Home::shared(level, tier),
-        }
-    }
-
-    /// The word of a rule, 0 where there is none.
-    fn word(&self, level: Level, rule: usize) -> u64 {
-        let line = self.lines.line(self.homes[place_of(level)]);
-        line.and_then(|line| line.word(rule)).map_or(0, |word| word.load())
-    }
-
-    /// The same where threads have met on the tier's total: a check then asks the thread's leases in its place.
-    #[inline(never)]
-    fn ask_leased(self, ask: &Ask<'_>, mut seen: Seen<'a>, charged: &mut Charged<'a>) -> Look<'a> {
-        if !seen.total.is_hot(ask.moment.now) {
-            // The leases are given back on the other way.
-            return Look::Unclear;
-        }
-        if ask.mode == Mode::Hold {
-            return match self.ask(ask, seen, charged, |_, _| None) {
-                // Not before the leases have been given back.
-                Look::Refused(refused) if refused.charge.level == Level::Tier => Look::Unclear,
-                look => look,
-            };
-        }
-        let Some(stripe) = self.lines.leases.stripe(self.identity.tier.as_u8()) else { return Look::Unclear };
-        let Some(version) = stripe.head().version() else { return Look::Busy };
-        seen.versions[place_of(Level::Tier)] = version;
-        seen.total = stripe.head();
-        let refunds = self.lines.refunds(self.homes[place_of(Level::Tier)]);
-        self.ask(ask, seen, charged, |charge, amount| {
-            (charge.level == Level::Tier).then(|| lease::serve(&stripe, charge, refunds, amount, &ask.moment))
-        })
-    }
-
-    /// What it reads may not belong together; the versions tell, when they are compared. What `leased` answers stands in
-    /// for a bucket: the word to move and what it becomes, or nothing, if the lease does not have the amount.
+    /// Charges every line as it was looked at, or none, in which case somebody has written since. Permits note what they
+    /// need to settle.
     #[inline(always)]
-    fn ask(
-        &self,
-        ask: &Ask<'_>,
-        seen: Seen<'a>,
-        charged: &mut Charged<'a>,
-        leased: impl Fn(&Charge, u64) -> Option<Option<(Word<'a>, u64)>>,
-    ) -> Look<'a> {
-        let mut refused: Option<Refused<'a>> = None;
-        for meter in ask.cost.spent() {
-            let amount = ask.cost.amount(meter);
-            for charge in self.rules.plain_charges(meter, self.in_organization()) {
-                if let Some(served) = leased(charge, amount) {
-                    let Some(served) = served else { return Look::Unclear };
-                    let _ = charged.try_push(served);
-                    continue;
-                }
-                let Some(place) = self.place(charge) else { return Look::Unclear };
-                let (word, factor) = (place.load(), Factor::ONE);
-                let admitted = match &charge.limit {
-                    // As `step` has it, but in place: six instructions fewer for each.
-                    Limit::Rate(rate) => rate::charge(rate, word, amount, factor, ask.moment.now),
-                    limit => match bucket::step(limit, word, amount, factor, ask.mode, &ask.moment) {
-                        Step::Admit(word) => Some(word),
-                        Step::Refuse => None,
-                        Step::Behind => return Look::Unclear,
-                    },
-                };
-                let Some(admitted) = admitted else {
-                    Refused::keep_later(&mut refused, Refused::plainly(charge, word, amount), ask.moment);
-                    continue;
-                };
-                if charge.reserved != 0
-                    && !bucket::keeps(&charge.limit, word, amount, factor, charge.reserved, &ask.moment)
-                {
-                    return Look::Guarded;
-                }
-                // A path has no more rules than there is room for.
-                let _ = charged.try_push((place, admitted));
-            }
-        }
-        match refused {
-            None => Look::Admitted(seen),
-            // What was read has to belong together.
-            Some(refused) if self.is_still(seen) => Look::Refused(refused),
-            Some(_) => Look::Busy,
-        }
+    pub(crate) fn commit(&self, ask: &Ask<'_>, seen: Seen, note: &mut impl Note) -> Result<(), Lost> {
+        let guards = self.lock(seen)?;
+        charge(self.rules.straights(self.in_organization()), &self.heads, ask.cost, ask.moment.now);
+        self.finish(guards, ask, note);
+        Ok(())
     }
 
-    /// The word of a bucket; in the line's first cache line, mostly.
+    /// The word of a bucket.
     #[inline(always)]
-    fn place(&self, charge: &Charge) -> Option<Word<'a>> {
-        let (level, rule) = (place_of(charge.level), usize::from(charge.index));
-        match self.heads[level].word(rule) {
-            None => self.lines.line(self.homes[level])?.word(rule),
-            place => place,
-        }
+    pub(super) fn word(&self, charge: &Straight) -> Word<'a> {
+        self.heads[place_of(charge.level)].word_at(charge.place)
     }
 
+    /// Takes the guards if nobody has written to a line since it was looked at.
     #[inline(always)]
-    fn is_still(&self, Seen { versions: [account, organization, of_total], total }: Seen<'a>) -> bool {
-        self.heads[0].is_still(account)
-            && (!self.in_organization() || self.heads[1].is_still(organization))
-            && total.is_still(of_total)
+    pub(super) fn lock(&self, seen: Seen) -> Result<Guards<'a>, Lost> {
+        #[cfg(all(test, feature = "toml"))]
+        super::meanwhile::happens();
+        #[cfg(tollgate_mutant = "commit_of_another_version")]
+        let seen = self.heads.map(|head| head.version().unwrap_or(seen[0]));
+        let [account, organization, total] = &self.heads;
+        let account = account.lock_at(seen[0]).ok_or(Lost::Own)?;
+        let organization =
+            if self.in_organization() { Some(organization.lock_at(seen[1]).ok_or(Lost::Own)?) } else { None };
+        let total = total.lock_at(seen[TOTAL]).ok_or(Lost::Total)?;
+        Ok(Guards { account, organization, total })
     }
 
-    /// Charges every line, or none, in which case it has to be looked at again. Permits note what they need to settle.
+    /// Lets go of the lines, which were charged.
     #[inline(always)]
-    pub(crate) fn commit(
-        &self,
-        plan: &Plan,
-        ask: &Ask<'_>,
-        (Seen { versions, total }, charged): (Seen<'a>, &Charged<'a>),
-        note: &mut impl Note,
-    ) -> bool {
-        let Some(account) = self.heads[0].lock_at(versions[0]) else {
-            return self.commit_again(plan, ask, note);
-        };
-        let organization = if self.in_organization() {
-            let Some(guard) = self.heads[1].lock_at(versions[1]) else {
-                drop(account);
-                return self.commit_again(plan, ask, note);
-            };
-            Some(guard)
-        } else {
-            None
-        };
-        let Some(total) = total.lock_at(versions[2]) else {
-            drop((account, organization));
-            return self.commit_again(plan, ask, note) && {
-                self.collided(ask);
-                true
-            };
-        };
-        self.store(ask, charged, note, Present::plain(self.in_organization()), 0);
-        finish(self.homes[0], account, note, ask);
+    pub(super) fn finish(&self, guards: Guards<'a>, ask: &Ask<'_>, note: &mut impl Note) {
+        let Guards { account, organization, total } = guards;
+        self.note(ask, note, Present::plain(self.in_organization()), 0);
+        finish(self.homes[0], account, ask, note);
         if let Some(organization) = organization {
-            finish(self.homes[1], organization, note, ask);
+            finish(self.homes[1], organization, ask, note);
         }
-        finish(self.homes[2], total, note, ask);
-        true
+        finish(Home::total(self.identity.tier.as_u8()), total, ask, note);
     }
 
-    /// Stores what was charged, under the guards of all lines.
+    /// Lets a permit note what was charged, under the guards of all lines.
     #[inline(always)]
-    fn store(
-        &self,
-        ask: &Ask<'_>,
-        charged: &[(Word<'a>, u64)],
-        note: &mut impl Note,
-        present: Present,
-        cohort: u16,
-    ) {
-        for (place, word) in charged {
-            place.store(*word);
-        }
+    pub(super) fn note(&self, ask: &Ask<'_>, note: &mut impl Note, present: Present, cohort: u16) {
         note.charges(present, |note| {
-            let mut charged = charged.iter();
             for meter in ask.cost.spent() {
-                for (charge, (_, word)) in self.rules.charges(meter, present).zip(&mut charged) {
-                    note(charge, *word, self.lines.refunds(self.home(charge.level, cohort)));
+                for charge in self.rules.charges(meter, present) {
+                    let home = self.home(charge.level, cohort);
+                    let word = self.lines.line(home).and_then(|line| line.word(usize::from(charge.index)));
+                    // All are there, or it would not have been charged.
+                    note(charge, word.map_or(0, |word| word.load()), self.lines.refunds(home));
                 }
             }
         });
     }
 
-    /// Makes the total hot on which the thread has met another.
-    #[cold]
-    #[inline(never)]
-    fn collided(self, ask: &Ask<'_>) {
-        if ask.mode == Mode::Spend {
-            self.lines.refill(&self.rules.total, self.identity.tier.as_u8(), true, ask);
-        }
-    }
-
-    /// The same where somebody has written since the look, or nobody has looked, or the caller is guarded: takes every
-    /// guard, waiting for it, and steps the buckets as they are then.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn commit_again(self, plan: &Plan, ask: &Ask<'_>, note: &mut impl Note) -> bool {
-        let take = |level| self.take(level, plan, ask);
-        let Some(account) = take(Level::Account) else { return false };
-        let word = |rule| self.word(Level::Account, rule);
-        let standing = &Account { standing: account.standing(ask.moment.now), word: &word };
-        let mut terms = Terms::new(self.rules, self.identity, standing, ask);
-        let mut guards: [Option<(Home, Held<'a>)>; LEVELS.len()] = Default::default();
-        let mut guards_of_rest = guards.iter_mut();
-        if let Some(place) = guards_of_rest.next() {
-            *place = Some((self.homes[0], account));
-        }
-        for (level, place) in terms.present.levels().skip(1).zip(guards_of_rest) {
-            let home = self.home(level, terms.standing.cohort);
-            let guard = match level {
-                Level::Cohort | Level::Pool => self.lines.line(home).map(|line| line.lock().into_held()),
-                Level::Account | Level::Organization | Level::Tier => take(level),
-            };
-            let Some(guard) = guard else { return false };
-            if level == Level::Organization {
-                terms.organization = guard.standing(ask.moment.now);
-            }
-            *place = Some((home, guard));
-        }
-        let mut charged = Charged::new();
-        for meter in ask.cost.spent() {
-            for charge in self.rules.charges(meter, terms.present) {
-                let line = self.lines.line(self.home(charge.level, terms.standing.cohort));
-                let Some(place) = line.and_then(|line| line.word(usize::from(charge.index))) else {
-                    return false;
-                };
-                match terms.step(self.rules, (meter, charge), place.load(), standing, ask).0 {
-                    // A path has no more rules than there is room for.
-                    Step::Admit(word) => {
-                        let _ = charged.try_push((place, word));
-                    }
-                    #[cfg(tollgate_mutant = "commit_trusts_the_look")]
-                    _ => {
-                        let _ = charged.try_push((place, place.load() + ask.cost.amount(meter)));
-                    }
-                    // Whoever is behind, or refused, finds out when it looks again.
-                    #[cfg(not(tollgate_mutant = "commit_trusts_the_look"))]
-                    Step::Refuse | Step::Behind => return false,
-                }
-            }
-        }
-        self.store(ask, &charged, note, terms.present, terms.standing.cohort);
-        for (home, guard) in guards.into_iter().flatten() {
-            finish(home, guard, note, ask);
-        }
-        true
-    }
-
-    /// The guard of a plain level's line, once it is under the caller's rules; `None` if it is another's.
-    fn take(&self, level: Level, plan: &Plan, ask: &Ask<'_>) -> Option<Held<'a>> {
-        let home = self.homes[place_of(level)];
-        let mut guard = self.lines.line(home)?.lock();
-        let key = match home {
-            Home::Account(_) => Some(&self.identity.account),
-            Home::Organization(_) => self.identity.organization.as_ref(),
-            Home::Tier(_) | Home::Cohort(_) => None,
+    /// A bucket's answer to a plain caller.
+    #[inline]
+    pub(super) fn answer(&self, charge: &'a Charge, amount: u64, ask: &Ask<'_>) -> Answer<'a> {
+        let (level, rule) = (place_of(charge.level), usize::from(charge.index));
+        let place = match self.heads[level].word(rule) {
+            None => self.lines.line(self.plain_home(charge.level)).and_then(|line| line.word(rule)),
+            place => place,
         };
-        if key.is_some_and(|key| !guard.holds(key)) {
-            return None;
+        let Some(place) = place else { return Answer::Unclear };
+        let (word, factor) = (place.load(), Factor::ONE);
+        match bucket::step(&charge.limit, word, amount, factor, ask.mode, &ask.moment) {
+            Step::Refuse => Answer::Refuse(Refused::plainly(charge, word, amount)),
+            Step::Behind => Answer::Unclear,
+            Step::Admit(_)
+                if charge.reserved != 0
+                    && !bucket::keeps(&charge.limit, word, amount, factor, charge.reserved, &ask.moment) =>
+            {
+                Answer::Guarded
+            }
+            Step::Admit(next) => Answer::Admit(place, next),
         }
-        let tier = self.identity.tier.as_u8();
-        if guard.meta().tier() != tier {
-            self.lines.count_move(guard.meta(), tier);
-            let rules = self.rules.level(level);
-            let words = converted(plan, level, rules, guard.meta(), &guard.snapshot().words, &ask.moment);
-            guard.change_tier(ask.moment.now, tier, &words, self.lines.refunds(home));
+    }
+}
+
+/// Whether all buckets admit. What is read may not belong together; the versions tell, when they are compared.
+// By itself, as `charge` is: in one piece with what is around it, half of its instructions move registers.
+#[inline(never)]
+fn asked(straights: &Straights, heads: &[Head<'_>; PLAIN], cost: &Cost, now: u64) -> Asked {
+    for meter in cost.spent() {
+        let Some(charges) = &straights[meter.index()] else { return Asked::Winding };
+        let amount = cost.amount(meter);
+        for Straight { level, place, ticks } in charges {
+            let word = heads[place_of(*level)].word_at(*place);
+            if !rate::admits(ticks, word.load(), amount, now) {
+                return Asked::Refused;
+            }
         }
-        Some(guard.into_held())
+    }
+    Asked::Admitted
+}
+
+/// Charges the buckets, under the guards of all lines.
+#[inline(never)]
+fn charge(straights: &Straights, heads: &[Head<'_>; PLAIN], cost: &Cost, now: u64) {
+    for meter in cost.spent() {
+        // It is there, or the look had not been straight.
+        let Some(charges) = &straights[meter.index()] else { return };
+        let amount = cost.amount(meter);
+        for Straight { level, place, ticks } in charges {
+            let word = heads[place_of(*level)].word_at(*place);
+            word.store(rate::charged(ticks, word.load(), amount, now));
+        }
     }
 }
 
 /// Lets go of the guard of a line that was charged.
 #[inline(always)]
-fn finish(home: Home, mut guard: Held<'_>, note: &mut impl Note, ask: &Ask<'_>) {
+pub(super) fn finish(home: Home, mut guard: Held<'_>, ask: &Ask<'_>, note: &mut impl Note) {
     guard.set_written();
     note.line(home, &mut guard, ask);
 }

@@ -2,7 +2,7 @@
 
 use loom::{sync::Arc, thread};
 
-use super::{Ask, Charged, Hints, Hold, Home, Lane, Lines, Look, Note, Path, Spend};
+use super::{Around, Ask, Hints, Hold, Home, Lane, Lines, Look, Note, Path, Spend};
 use crate::{
     bucket::{Factor, Moment},
     id::{Fingerprints, Id, Identity, Tier},
@@ -32,7 +32,11 @@ impl World {
     }
 
     fn with(account: Limit, total: u64) -> Arc<World> {
-        let total = level_of(Limit::Budget { limit: total });
+        World::of(account, Limit::Budget { limit: total })
+    }
+
+    fn of(account: Limit, total: Limit) -> Arc<World> {
+        let total = level_of(total);
         let plan = plan_of([level_of(account), LevelPlan::default(), total]);
         let fingerprints = Fingerprints::new([1; 16]);
         let lines = Lines::new(&plan, &fingerprints.places()).unwrap();
@@ -54,24 +58,19 @@ impl World {
         let ask = Ask { cost: &one(), mode: N::MODE, moment: MOMENT };
         let lane = Lane::find(&self.lines, &self.plan, &identity, Hints::default()).unwrap();
         loop {
-            let mut charged = Charged::new();
-            let look = match lane.look(&ask, &mut charged) {
-                Look::Guarded => lane.look_guarded(&ask),
-                look => look,
+            let charged = match lane.look(&ask) {
+                Look::Admitted(seen) => match lane.commit(&ask, seen, note) {
+                    Ok(()) => true,
+                    Err(lost) => lane.commit_lost(&self.plan, ask, lost, note),
+                },
+                look => match lane.go_around(&self.plan, ask, look, note) {
+                    Around::Charged => true,
+                    Around::Denied(_) => return false,
+                    Around::Stuck => false,
+                },
             };
-            match look {
-                Look::AdmittedGuarded => {
-                    if lane.commit_again(&self.plan, &ask, note) {
-                        return true;
-                    }
-                }
-                Look::Refused(_) => return false,
-                Look::Admitted(seen) => {
-                    if lane.commit(&self.plan, &ask, (seen, &charged), note) {
-                        return true;
-                    }
-                }
-                Look::Busy | Look::Unclear | Look::Guarded => {}
+            if charged {
+                return true;
             }
             thread::yield_now();
         }
@@ -104,6 +103,23 @@ fn loom_two_paths_with_a_common_parent() {
         let admitted = u64::from(world.spend(1, &mut Spend)) + u64::from(other.join().unwrap());
         assert_eq!(admitted, 1);
         assert_eq!(world.spent(), (1, 1));
+    });
+}
+
+/// The same where all are rates, so that both go the straight way. Mutant: `commit_of_another_version`.
+#[test]
+fn loom_two_straight_paths_with_a_common_parent() {
+    explore(|| {
+        let rate = |burst| Rate::new(1, 1_000, burst, 0, 1).unwrap();
+        let (account, total) = (rate(5), rate(1));
+        let world = World::of(Limit::Rate(account), Limit::Rate(total));
+        let other = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.spend(2, &mut Spend))
+        };
+        let admitted = u64::from(world.spend(1, &mut Spend)) + u64::from(other.join().unwrap());
+        assert_eq!(admitted, 1);
+        assert_eq!(world.spent(), (1 << account.shift, 1 << total.shift));
     });
 }
 

@@ -6,25 +6,30 @@
 //! the look takes the words that the look worked out; any other is stepped again under its guard. Whoever finds then
 //! that a line has changed hands, or a bucket refuses now, lets go and looks again.
 //!
-//! - [`Lane`] is the way of nearly every request: each subject has a line, under the caller's tier.
+//! - [`Lane`] is the way of nearly every request: each subject has a line, under the caller's tier. [`around`] has its
+//!   detours.
 //! - [`Path`] is the way of the others: newcomers, moves to another tier, lost races, questions without a charge.
 //!
 //! - [`terms`] has what is different for new accounts, members of a cohort, those who are tightened, and the light.
 //!
 //! A request looks only at the rules of the meters that it spends.
 
+mod around;
 mod enter;
 mod judge;
 mod lane;
 mod lines;
 #[cfg(all(test, tollgate_loom))]
 mod loom_tests;
+#[cfg(all(test, feature = "toml"))]
+pub(crate) mod meanwhile;
 mod settle;
 mod standing;
 mod terms;
 
+pub(crate) use around::Around;
 pub(crate) use enter::Path;
-pub(crate) use lane::{Charged, Lane, Look};
+pub(crate) use lane::{Lane, Look, Seen};
 pub(crate) use lines::{Home, Lines};
 pub(crate) use settle::Hold;
 pub use settle::Settlement;
@@ -35,7 +40,7 @@ use crate::{
     id::Key,
     line::{Held, Line, Refunds},
     meter::{Cost, Meter},
-    policy::plan::{Charge, Plan, Present},
+    policy::plan::{Charge, Present},
 };
 use terms::Terms;
 
@@ -47,6 +52,7 @@ pub(crate) struct Hints {
 }
 
 /// What a request asks of every bucket on its path.
+#[derive(Clone, Copy)]
 pub(crate) struct Ask<'a> {
     pub(crate) cost: &'a Cost,
     pub(crate) mode: Mode,
@@ -137,34 +143,21 @@ impl<'a> Refused<'a> {
         bucket::refusal(&charge.limit, word, amount, factor, withheld, moment)
     }
 
-    /// The denial, for a caller of `tier`; `overflow` where it was on an overflow line.
-    #[inline]
-    pub(crate) fn denial(&self, plan: &Plan, tier: u8, moment: Moment<'_>, overflow: bool) -> Denial {
-        let Charge { level, index, .. } = *self.charge;
-        // All are there: the refusal came from them.
-        let tier = plan.tiers.get(usize::from(tier));
-        let rule = tier.and_then(|tier| tier.level(level).rules.get(usize::from(index)));
-        let meter = rule.and_then(|rule| plan.meters.get(rule.meter.index()));
-        let tier = tier.map_or_else(Default::default, |tier| (tier.name, tier.guard.step_up));
-        let meter = meter.map_or_else(Default::default, |meter| meter.name);
-        let rule = rule.map_or_else(Default::default, |rule| rule.name);
-        let mut because = Because::empty(overflow);
-        if self.withheld > 0 || self.factor != Factor::ONE {
-            self.tell_because(&mut because, moment);
+    /// The denial; `overflow` where it was on an overflow line.
+    pub(crate) fn denial(&self, moment: Moment<'_>, overflow: bool) -> Denial {
+        let Charge { level, names, .. } = *self.charge;
+        let denial = Denial::new(level, names, self.refusal(moment), moment.now);
+        let denial = if overflow { denial.on_overflow() } else { denial };
+        if self.withheld == 0 && self.factor == Factor::ONE {
+            return denial;
         }
-        Denial::new(self.refusal(moment), (level, meter, rule), tier, moment.now, because)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn tell_because(&self, because: &mut Because, moment: Moment<'_>) {
         let Refused { charge: Charge { limit, .. }, word, amount, factor, until, withheld } = *self;
-        (because.withheld, because.factor, because.until) = (withheld > 0, factor.sixteenths(), until);
         // No factor is on what is in flight, which alone tells a hold from a spending.
         let without = bucket::step(limit, word, amount, Factor::ONE, Mode::Spend, &moment);
-        because.tightened = factor != Factor::ONE
+        let tightened = factor != Factor::ONE
             && matches!(without, Step::Admit(_))
             && bucket::keeps(limit, word, amount, Factor::ONE, withheld, &moment);
+        denial.because(Because { withheld: withheld > 0, tightened, factor: factor.sixteenths(), until })
     }
 }
 

@@ -128,7 +128,7 @@ impl Hold {
                     );
                     // In the order in which they were noted.
                     let mark = if amounts.0 == 0 { None } else { marks.next().copied() };
-                    if charged.level != level {
+                    if charged.level != level || amounts.0 == amounts.1 && !charged.limit.is_held() {
                         continue;
                     }
                     let counterpart =

@@ -46,8 +46,9 @@ pub(super) struct Terms {
 /// Whether `identity` is new at the instant of `ask`.
 #[inline]
 pub(super) fn is_new(rules: &TierPlan, identity: &Identity, ask: &Ask<'_>) -> bool {
-    // Without a ramp, its age is 0, and an account that is not yet made is no younger.
-    identity.age(ask.moment.unix()) < rules.guard.ramp.age
+    // Without a ramp, its age is 0: nobody's age need be worked out.
+    let age = rules.guard.ramp.age;
+    age != 0 && identity.age(ask.moment.unix()) < age
 }
 
 impl Terms {

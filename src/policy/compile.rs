@@ -93,7 +93,7 @@ impl<'a> Compiler<'a> {
         }
         self.check_numbers(&root);
         let meters = self.meters(&root.key("meters"));
-        let tiers = self.tiers(&root.key("tiers"));
+        let tiers = self.tiers(&root.key("tiers"), &meters);
         let anonymous = self.anonymous(&root.key("anonymous"), &tiers);
         let mut plan = Plan {
             meters,
@@ -197,7 +197,7 @@ impl<'a> Compiler<'a> {
         Meter::from_index(index).map(|meter| (meter, least))
     }
 
-    fn tiers(&mut self, path: &KeyPath) -> Vec<TierPlan> {
+    fn tiers(&mut self, path: &KeyPath, meters: &[MeterPlan]) -> Vec<TierPlan> {
         let written = &self.policy.tiers;
         if written.is_empty() {
             self.problem(path, "there is no tier; expected at least one, such as `[tiers.free.account]`");
@@ -212,7 +212,7 @@ impl<'a> Compiler<'a> {
             let plan_name = self.name(&path, "tier", name);
             let (levels, guard) = self.tier(&path, name, tier);
             if let Some(name) = plan_name {
-                tiers.push(TierPlan::new(name, levels, guard));
+                tiers.push(TierPlan::new(name, levels, guard, meters));
             }
         }
         tiers

@@ -9,12 +9,12 @@ pub(crate) use guard::{GuardPlan, OwnUse, Ramp};
 
 use super::{
     quantity::{TokenRate, WindowLimit},
-    rate::Rate,
+    rate::{Rate, Ticks},
     spec::OnDrop,
 };
 use crate::{
     calendar::{Calendar, Period, Weekday},
-    decision::{Level, Name, RuleName},
+    decision::{Level, Name, Names, RuleName},
     meter::{MAX_METERS, Meter},
 };
 
@@ -85,6 +85,9 @@ pub(crate) const HEADER: usize = 5;
 /// Words in a cache line of 64 bytes.
 pub(crate) const CACHE_LINE: usize = 8;
 
+/// Rules whose words are in the first cache line of a line.
+pub(crate) const FIRST_RULES: usize = CACHE_LINE - HEADER;
+
 /// Cache lines of a line with `rules` rules.
 pub(crate) fn lines_for(rules: usize) -> usize {
     (HEADER + rules).div_ceil(CACHE_LINE)
@@ -148,6 +151,8 @@ pub(crate) struct TierPlan {
     pub(crate) total: LevelPlan,
     pub(crate) guard: GuardPlan,
     charges: [Charges; MAX_METERS],
+    /// Without and with an organization.
+    straight: [Straights; 2],
 }
 
 /// The buckets that an amount of one meter is charged to, on all levels: what the request path reads.
@@ -159,6 +164,32 @@ struct Charges {
     without_organization: usize,
     /// How many are of account, tier and organization.
     plain: usize,
+}
+
+/// By meter, the buckets that an amount is charged to by a plain caller, as the straight lane reads them; nothing where not
+/// all are of its kind.
+pub(crate) type Straights = [Option<Box<[Straight]>>; MAX_METERS];
+
+/// One bucket that an amount is charged to, in as few bytes as a plain caller's charge takes: a rate of which nothing is
+/// kept for anybody, whose word is among the first of its line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Straight {
+    pub(crate) level: Level,
+    /// Of the bucket's word in its line.
+    pub(crate) place: u8,
+    pub(crate) ticks: Ticks,
+}
+
+impl Straight {
+    fn of(charge: &Charge) -> Option<Straight> {
+        let Charge { level, index, limit, reserved, .. } = *charge;
+        match limit {
+            Limit::Rate(rate) if reserved == 0 && usize::from(index) < FIRST_RULES => {
+                Some(Straight { level, place: HEADER as u8 + index, ticks: rate.ticks() })
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The levels that are on one request's path.
@@ -204,12 +235,25 @@ pub(crate) struct Charge {
     pub(crate) limit: Limit,
     /// Tokens of it that are kept for the light.
     pub(crate) reserved: u64,
+    /// What its denial names.
+    pub(crate) names: Names,
 }
 
 impl TierPlan {
     /// The rules of each level are in the order of their meters.
-    pub(crate) fn new(name: Name, levels: [LevelPlan; 3], guard: GuardPlan) -> TierPlan {
+    pub(crate) fn new(
+        name: Name,
+        levels: [LevelPlan; 3],
+        guard: GuardPlan,
+        meters: &[MeterPlan],
+    ) -> TierPlan {
         let [account, organization, total] = levels;
+        let names = |rule: &Rule| Names {
+            tier: name,
+            meter: meters.get(rule.meter.index()).map(|meter| meter.name).unwrap_or_default(),
+            step_up: guard.step_up,
+            rule: rule.name,
+        };
         let charges = std::array::from_fn(|meter| {
             let of = |level, plan: &LevelPlan| -> Vec<Charge> {
                 let rules = plan.rules.iter().enumerate().filter(|(_, rule)| rule.meter.index() == meter);
@@ -220,6 +264,7 @@ impl TierPlan {
                     rate: plan.rates_before(index) as u8,
                     limit: rule.limit,
                     reserved: rule.reserved,
+                    names: names(rule),
                 };
                 rules.map(charge).collect()
             };
@@ -232,7 +277,15 @@ impl TierPlan {
             all.extend(of(Level::Pool, &guard.pool));
             Charges { all: all.into_boxed_slice(), without_organization, plain }
         });
-        TierPlan { name, account, organization, total, guard, charges }
+        let mut tier =
+            TierPlan { name, account, organization, total, guard, charges, straight: Default::default() };
+        tier.straight = [false, true].map(|organization| {
+            std::array::from_fn(|meter| {
+                let charges = Meter::from_index(meter).map(|meter| tier.plain_charges(meter, organization));
+                charges?.iter().map(Straight::of).collect()
+            })
+        });
+        tier
     }
 
     /// The buckets that an amount of `meter` is charged to by those who are neither new nor in a cohort.
@@ -240,6 +293,12 @@ impl TierPlan {
     pub(crate) fn plain_charges(&self, meter: Meter, organization: bool) -> &[Charge] {
         let Charges { all, without_organization, plain } = &self.charges[meter.index()];
         all.get(..if organization { *plain } else { *without_organization }).unwrap_or(all)
+    }
+
+    /// The same as the straight lane reads them.
+    #[inline(always)]
+    pub(crate) fn straights(&self, organization: bool) -> &Straights {
+        &self.straight[usize::from(organization)]
     }
 
     /// The buckets that an amount of `meter` is charged to, on the levels that are there.
@@ -350,6 +409,12 @@ impl Limit {
             Limit::Quota(_) | Limit::Budget { .. } => true,
             Limit::Rate(_) | Limit::InFlight { .. } => false,
         }
+    }
+
+    /// Whether permits hold it until they are settled, whatever they then come to.
+    #[inline]
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self, Limit::InFlight { .. })
     }
 
     /// Whether it only counts, and never refuses.

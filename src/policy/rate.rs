@@ -1,8 +1,8 @@
 //! A rate as the request path wants it: scaled once, so that a decision is one multiplication.
 //!
 //! Tokens are counted in *ticks* of 2^-shift token. The supply at time t, in ticks, is
-//! `(t * multiplier) >> 60` with `multiplier = floor(tokens * 2^(shift + 60) / period)`. The two floors make
-//! it short of the exact `t * tokens * 2^shift / period` by less than two ticks, at any t up to
+//! `(t * multiplier) >> 61` with `multiplier = floor(tokens * 2^(shift + 61) / period)`, or for 8 tokens a nanosecond one
+//! less. The two floors make it short of the exact `t * tokens * 2^shift / period` by less than two ticks, at any t up to
 //! [`Nanos::MAX`](crate::Nanos::MAX): the shortage is absolute and does not accumulate. Where two ticks are supplied
 //! within a nanosecond, that nanosecond covers it. Where ticks are coarser, since a large burst left few bits behind the
 //! point, a charge to a full bucket starts from two ticks above the supply, which is at least what it is in truth.
@@ -34,6 +34,16 @@ pub(crate) struct Rate {
     pub(crate) slack: u64,
     pub(crate) burst_ticks: u64,
     pub(crate) max_debt_ticks: u64,
+}
+
+/// Of a rate what a charge reads, in less than a cache line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticks {
+    pub(crate) burst: u64,
+    pub(crate) burst_ticks: u64,
+    pub(crate) multiplier: u64,
+    pub(crate) slack: u64,
+    pub(crate) shift: u32,
 }
 
 /// Why numbers do not make a rate, with the nearest that would.
@@ -68,10 +78,12 @@ impl Rate {
             let room = MAX_TICKS.saturating_sub(u128::from(max_debt)) / factor;
             return Err(RateError::TooLarge { most_burst: u64::try_from(room).unwrap_or(u64::MAX) });
         }
-        // Both quotients are at least 1 here, and `held >= 1` keeps the shift at or below 62.
-        let shift = (fastest / u128::from(tokens)).ilog2().min((MAX_TICKS / held).ilog2());
-        // tokens * 2^shift <= 8 * period, hence the quotient is at most 2^63; and the product is below
-        // 2^(3 + 64 + 60).
+        // The second quotient is at least 1 here, and `held >= 1` keeps the shift at or below 62. All but a rate of that many
+        // tokens a nanosecond stay below the most ticks.
+        let below = ((fastest - 1) / u128::from(tokens)).max(1);
+        let shift = below.ilog2().min((MAX_TICKS / held).ilog2());
+        // tokens * 2^shift <= 8 * period, hence the quotient is at most 2^64; and the product is below
+        // 2^(3 + 64 + 61), since a period is below 2^64.
         let multiplier = ((u128::from(tokens) << shift) << SUPPLY_BITS) / u128::from(period);
         let slack = if multiplier >> SUPPLY_BITS < 2 { 2 } else { 0 };
         Ok(Rate {
@@ -85,6 +97,13 @@ impl Rate {
             burst_ticks: burst << shift,
             max_debt_ticks: max_debt << shift,
         })
+    }
+
+    /// What a charge reads.
+    #[inline(always)]
+    pub(crate) fn ticks(&self) -> Ticks {
+        let Rate { burst, burst_ticks, multiplier, slack, shift, .. } = *self;
+        Ticks { burst, burst_ticks, multiplier, slack, shift }
     }
 
     /// The most tokens that this rate gives in any interval of `nanos`: burst and what is supplied meanwhile.

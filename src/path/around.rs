@@ -1,0 +1,401 @@
+//! Around what is in the straight lane's way: refusals, callers on terms of their own, leases, and others on the lines.
+//!
+//! Nothing here allocates, or waits but for a guard that was lost to another.
+
+use arrayvec::ArrayVec;
+
+use super::{
+    Ask, Home, Note, Refused,
+    enter::converted,
+    lane::{Answer, Charged, Lane, Look, Lost, Seen, TOTAL, finish},
+    terms::{Account, Terms},
+};
+use crate::{
+    bucket::{Factor, Mode, Step, rate},
+    decision::{Denial, Level},
+    lease,
+    line::{Backoff, Head, Held, Version, Word},
+    policy::plan::{Charge, LEVELS, Limit, Plan},
+};
+
+/// Looks at lines that others keep writing to, before each is read by itself, waiting for its guard.
+const LOOKS: u32 = 64;
+
+/// What going around came to.
+pub(crate) enum Around {
+    Charged,
+    Denied(Denial),
+    /// To be decided by [`Path`](super::Path).
+    Stuck,
+}
+
+/// What a closer look came to.
+enum Closer<'a> {
+    Charged,
+    /// On terms that are worked out again under the guards.
+    Admitted,
+    Refused(Refused<'a>),
+    /// As [`Look::Busy`].
+    Busy,
+    /// As [`Look::Unclear`].
+    Unclear,
+}
+
+/// What a lease that stands in for a bucket answers: the word to move and what it becomes, or nothing, if it does not have
+/// the amount.
+type Served<'a> = Option<(Word<'a>, u64)>;
+
+impl<'a> Lane<'a> {
+    /// Goes on from a look that admitted nobody.
+    #[inline(never)]
+    pub(crate) fn go_around(self, plan: &Plan, ask: Ask<'_>, look: Look, note: &mut impl Note) -> Around {
+        let (ask, mut look) = (&ask, look);
+        let mut backoff = Backoff::new();
+        for _ in 0..LOOKS {
+            let closer = match look {
+                Look::Admitted(_) => Closer::Admitted,
+                Look::Refused(seen) => self.refused(ask, seen, |_, _| None),
+                Look::Guarded => self.look_guarded(ask),
+                Look::Winding(seen) => self.wind(plan, ask, seen, note),
+                Look::Busy => Closer::Busy,
+                Look::Unclear => Closer::Unclear,
+            };
+            match closer {
+                Closer::Charged => return Around::Charged,
+                Closer::Admitted if self.commit_again(plan, ask, note) => return Around::Charged,
+                Closer::Admitted | Closer::Unclear => break,
+                // There it is asked for less.
+                Closer::Refused(refused) if refused.is_clamped(ask.mode) => break,
+                Closer::Refused(refused) => return Around::Denied(refused.denial(ask.moment, false)),
+                Closer::Busy => backoff.wait(),
+            }
+            look = self.look(ask);
+        }
+        Around::Stuck
+    }
+
+    /// Goes on from a commit that lost a line to another.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn commit_lost(self, plan: &Plan, ask: Ask<'_>, lost: Lost, note: &mut impl Note) -> bool {
+        if !self.commit_again(plan, &ask, note) {
+            return false;
+        }
+        if lost == Lost::Total && ask.mode == Mode::Spend {
+            // The thread has met another there, which makes it hot.
+            self.lines.refill(&self.rules.total, self.identity.tier.as_u8(), true, &ask);
+        }
+        true
+    }
+
+    /// As [`look`](Lane::look) asks, where what `leased` answers stands in for a bucket.
+    #[inline(always)]
+    fn ask_leased(
+        self,
+        ask: &Ask<'_>,
+        seen: Seen,
+        charged: &mut Charged<'a>,
+        leased: impl Fn(&Charge, u64) -> Option<Served<'a>>,
+    ) -> Look {
+        for meter in ask.cost.spent() {
+            let amount = ask.cost.amount(meter);
+            for charge in self.rules.plain_charges(meter, self.in_organization()) {
+                let served = match leased(charge, amount) {
+                    Some(served) => served,
+                    None => match self.answer(charge, amount, ask) {
+                        Answer::Admit(place, word) => Some((place, word)),
+                        Answer::Refuse(_) => return Look::Refused(seen),
+                        Answer::Guarded => return Look::Guarded,
+                        Answer::Unclear => return Look::Unclear,
+                    },
+                };
+                let Some(served) = served else { return Look::Unclear };
+                // A path has no more rules than there is room for.
+                let _ = charged.try_push(served);
+            }
+        }
+        Look::Admitted(seen)
+    }
+
+    /// The refusal that passes last, of a plain caller. `leased` as for [`Lane::ask_leased`].
+    #[inline(always)]
+    fn refused(
+        self,
+        ask: &Ask<'_>,
+        seen: Seen,
+        leased: impl Fn(&Charge, u64) -> Option<Served<'a>>,
+    ) -> Closer<'a> {
+        let mut refused: Option<Refused<'a>> = None;
+        for meter in ask.cost.spent() {
+            let amount = ask.cost.amount(meter);
+            for charge in self.rules.plain_charges(meter, self.in_organization()) {
+                match leased(charge, amount) {
+                    None => {}
+                    Some(Some(_)) => continue,
+                    Some(None) => return Closer::Unclear,
+                }
+                match self.answer(charge, amount, ask) {
+                    Answer::Admit(..) => {}
+                    Answer::Refuse(new) => Refused::keep_later(&mut refused, new, ask.moment),
+                    Answer::Guarded => return self.look_guarded(ask),
+                    Answer::Unclear => return Closer::Unclear,
+                }
+            }
+        }
+        match refused {
+            // What was read has to belong together.
+            Some(refused) if self.is_still(seen) => Closer::Refused(refused),
+            _ => Closer::Busy,
+        }
+    }
+
+    /// The denial of a straight look that was refused, if what is read belongs together. Nothing but rates is on its way.
+    #[inline(always)]
+    pub(crate) fn straight_denial(&self, ask: &Ask<'_>, seen: Seen) -> Option<Denial> {
+        let (now, in_organization) = (ask.moment.now, self.in_organization());
+        let straights = self.rules.straights(in_organization);
+        let mut refused: Option<(&Charge, u64, u64)> = None;
+        for meter in ask.cost.spent() {
+            let amount = ask.cost.amount(meter);
+            let charges = self.rules.plain_charges(meter, in_organization);
+            for (straight, charge) in straights[meter.index()].as_deref()?.iter().zip(charges) {
+                let word = self.word(straight).load();
+                if rate::admits(&straight.ticks, word, amount, now) {
+                    continue;
+                }
+                let is_later = |(charge, word, amount): (&_, _, _), than: (&_, _, _)| {
+                    Refused::plainly(charge, word, amount)
+                        .is_later(&Refused::plainly(than.0, than.1, than.2), ask.moment)
+                };
+                let new = (charge, word, amount);
+                if refused.is_none_or(|old| is_later(new, old)) {
+                    refused = Some(new);
+                }
+            }
+        }
+        let (charge, word, amount) = refused.filter(|_| self.is_still(seen))?;
+        let Limit::Rate(limit) = &charge.limit else { return None };
+        if Refused::plainly(charge, word, amount).is_clamped(ask.mode) {
+            return None;
+        }
+        let refusal = rate::refusal(limit, word, amount, Factor::ONE, 0, now);
+        Some(Denial::new(charge.level, charge.names, refusal, now))
+    }
+
+    #[inline(always)]
+    fn is_still(&self, [account, organization, total]: Seen) -> bool {
+        self.heads[0].is_still(account)
+            && (!self.in_organization() || self.heads[1].is_still(organization))
+            && self.heads[TOTAL].is_still(total)
+    }
+
+    /// Where a bucket takes more than a comparison, or threads have met on the tier's total: a check then asks the thread's
+    /// leases in its place.
+    #[inline(never)]
+    fn wind(self, plan: &Plan, ask: &Ask<'_>, mut seen: Seen, note: &mut impl Note) -> Closer<'a> {
+        let (mut lane, mut stripe) = (self, None);
+        let may_be_leased = self.heads[TOTAL].may_be_leased();
+        if may_be_leased && !self.heads[TOTAL].is_hot(ask.moment.now) {
+            // The leases are given back on the other way.
+            return Closer::Unclear;
+        }
+        if may_be_leased && ask.mode == Mode::Spend {
+            let Some(line) = self.lines.leases.stripe(self.identity.tier.as_u8()) else {
+                return Closer::Unclear;
+            };
+            let Some(version) = line.head().version() else { return Closer::Busy };
+            (lane.heads[TOTAL], seen[TOTAL], stripe) = (line.head(), version, Some(line));
+        }
+        let refunds = self.lines.refunds(self.plain_home(Level::Tier));
+        let serve = |charge: &Charge, amount| match &stripe {
+            Some(stripe) if charge.level == Level::Tier => {
+                Some(lease::serve(stripe, charge, refunds, amount, &ask.moment))
+            }
+            _ => None,
+        };
+        let mut charged = Charged::new();
+        match lane.ask_leased(ask, seen, &mut charged, serve) {
+            Look::Admitted(seen) => match lane.lock(seen) {
+                Ok(guards) => {
+                    store(&charged);
+                    lane.finish(guards, ask, note);
+                    Closer::Charged
+                }
+                Err(lost) if self.commit_lost(plan, *ask, lost, note) => Closer::Charged,
+                Err(_) => Closer::Unclear,
+            },
+            Look::Refused(seen) => match lane.refused(ask, seen, serve) {
+                // Not before the leases have been given back.
+                Closer::Refused(refused) if may_be_leased && refused.charge.level == Level::Tier => {
+                    Closer::Unclear
+                }
+                closer => closer,
+            },
+            Look::Guarded => self.look_guarded(ask),
+            Look::Busy => Closer::Busy,
+            Look::Winding(_) | Look::Unclear => Closer::Unclear,
+        }
+    }
+
+    /// For callers on terms of their own, and where what is left of a bucket is kept for some.
+    #[cold]
+    #[inline(never)]
+    fn look_guarded(self, ask: &Ask<'_>) -> Closer<'a> {
+        let mut read: ArrayVec<(Head<'a>, Version), { LEVELS.len() }> = ArrayVec::new();
+        for head in self.heads {
+            let Some(version) = head.version() else { return Closer::Busy };
+            read.push((head, version));
+        }
+        let tier = self.identity.tier.as_u8();
+        let mut strange = self.heads[0].differs(&self.identity.account, tier);
+        if let Some(key) = &self.identity.organization {
+            strange |= self.heads[1].differs(key, tier);
+        }
+        if strange != 0 {
+            return Closer::Unclear;
+        }
+        let word = |rule| self.word_of(Level::Account, rule);
+        let standing = self.heads[0].standing(ask.moment.now);
+        let account = Account { standing, word: &word };
+        let mut terms = Terms::new(self.rules, self.identity, &account, ask);
+        if self.in_organization() {
+            terms.organization = self.heads[1].standing(ask.moment.now);
+        }
+        for level in [Level::Cohort, Level::Pool].into_iter().filter(|level| terms.present.has(*level)) {
+            let line = self.lines.line(self.home(level, terms.standing.cohort));
+            let Some(head) = line.map(|line| line.head()) else { return Closer::Unclear };
+            let Some(version) = head.version() else { return Closer::Busy };
+            read.push((head, version));
+        }
+        let mut refused: Option<Refused<'a>> = None;
+        for meter in ask.cost.spent() {
+            for charge in self.rules.charges(meter, terms.present) {
+                let place = self.lines.line(self.home(charge.level, terms.standing.cohort));
+                let Some(place) = place.and_then(|line| line.word(usize::from(charge.index))) else {
+                    return Closer::Unclear;
+                };
+                let word = place.load();
+                match terms.step(self.rules, (meter, charge), word, &account, ask) {
+                    (Step::Admit(_), _) => {}
+                    (Step::Behind, _) => return Closer::Unclear,
+                    (Step::Refuse, withheld) => {
+                        let new = Refused::on(&terms, charge, word, ask.of(meter, charge), withheld);
+                        Refused::keep_later(&mut refused, new, ask.moment);
+                    }
+                }
+            }
+        }
+        let Some(refused) = refused else { return Closer::Admitted };
+        if self.heads[TOTAL].may_be_leased() && refused.charge.level == Level::Tier {
+            // Not before the leases have been given back.
+            return Closer::Unclear;
+        }
+        if read.iter().all(|(head, version)| head.is_still(*version)) {
+            Closer::Refused(refused)
+        } else {
+            Closer::Busy
+        }
+    }
+
+    /// Where the line of a level is.
+    pub(super) fn home(&self, level: Level, cohort: u16) -> Home {
+        let tier = self.identity.tier.as_u8();
+        match level {
+            Level::Account | Level::Organization | Level::Tier => self.plain_home(level),
+            Level::Cohort => self.lines.cohort_home(cohort, tier),
+            Level::Pool => Home::shared(level, tier),
+        }
+    }
+
+    /// The word of a rule, 0 where there is none.
+    fn word_of(&self, level: Level, rule: usize) -> u64 {
+        let line = self.lines.line(self.plain_home(level));
+        line.and_then(|line| line.word(rule)).map_or(0, |word| word.load())
+    }
+
+    /// Charges where somebody has written since the look, or nobody has looked, or the caller is guarded: takes every
+    /// guard, waiting for it, and steps the buckets as they are then.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn commit_again(self, plan: &Plan, ask: &Ask<'_>, note: &mut impl Note) -> bool {
+        let take = |level| self.take(level, plan, ask);
+        let Some(account) = take(Level::Account) else { return false };
+        let word = |rule| self.word_of(Level::Account, rule);
+        let standing = &Account { standing: account.standing(ask.moment.now), word: &word };
+        let mut terms = Terms::new(self.rules, self.identity, standing, ask);
+        let mut guards: [Option<(Home, Held<'a>)>; LEVELS.len()] = Default::default();
+        let mut guards_of_rest = guards.iter_mut();
+        if let Some(place) = guards_of_rest.next() {
+            *place = Some((self.homes[0], account));
+        }
+        for (level, place) in terms.present.levels().skip(1).zip(guards_of_rest) {
+            let home = self.home(level, terms.standing.cohort);
+            let guard = match level {
+                Level::Cohort | Level::Pool => self.lines.line(home).map(|line| line.lock().into_held()),
+                Level::Account | Level::Organization | Level::Tier => take(level),
+            };
+            let Some(guard) = guard else { return false };
+            if level == Level::Organization {
+                terms.organization = guard.standing(ask.moment.now);
+            }
+            *place = Some((home, guard));
+        }
+        let mut charged = Charged::new();
+        for meter in ask.cost.spent() {
+            for charge in self.rules.charges(meter, terms.present) {
+                let line = self.lines.line(self.home(charge.level, terms.standing.cohort));
+                let Some(place) = line.and_then(|line| line.word(usize::from(charge.index))) else {
+                    return false;
+                };
+                match terms.step(self.rules, (meter, charge), place.load(), standing, ask).0 {
+                    // A path has no more rules than there is room for.
+                    Step::Admit(word) => {
+                        let _ = charged.try_push((place, word));
+                    }
+                    #[cfg(tollgate_mutant = "commit_trusts_the_look")]
+                    _ => {
+                        let _ = charged.try_push((place, place.load() + ask.cost.amount(meter)));
+                    }
+                    // Whoever is behind, or refused, finds out when it looks again.
+                    #[cfg(not(tollgate_mutant = "commit_trusts_the_look"))]
+                    Step::Refuse | Step::Behind => return false,
+                }
+            }
+        }
+        store(&charged);
+        self.note(ask, note, terms.present, terms.standing.cohort);
+        for (home, guard) in guards.into_iter().flatten() {
+            finish(home, guard, ask, note);
+        }
+        true
+    }
+
+    /// The guard of a plain level's line, once it is under the caller's rules; `None` if it is another's.
+    fn take(&self, level: Level, plan: &Plan, ask: &Ask<'_>) -> Option<Held<'a>> {
+        let home = self.plain_home(level);
+        let mut guard = self.lines.line(home)?.lock();
+        let key = match home {
+            Home::Account(_) => Some(&self.identity.account),
+            Home::Organization(_) => self.identity.organization.as_ref(),
+            Home::Tier(_) | Home::Cohort(_) => None,
+        };
+        if key.is_some_and(|key| !guard.holds(key)) {
+            return None;
+        }
+        let tier = self.identity.tier.as_u8();
+        if guard.meta().tier() != tier {
+            self.lines.count_move(guard.meta(), tier);
+            let rules = self.rules.level(level);
+            let words = converted(plan, level, rules, guard.meta(), &guard.snapshot().words, &ask.moment);
+            guard.change_tier(ask.moment.now, tier, &words, self.lines.refunds(home));
+        }
+        Some(guard.into_held())
+    }
+}
+
+/// Stores what was charged, under the guards of all lines.
+fn store(charged: &Charged<'_>) {
+    for (place, word) in charged {
+        place.store(*word);
+    }
+}
