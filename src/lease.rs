@@ -89,7 +89,8 @@ impl Leases {
     /// The calling thread's stripe of a tier's total.
     #[inline]
     pub(crate) fn stripe(&self, tier: u8) -> Option<Line<'_>> {
-        self.line(tier, thread_number() % self.stripes)
+        // A power of two of them.
+        self.line(tier, thread_number() & (self.stripes - 1))
     }
 
     #[inline]

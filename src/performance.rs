@@ -36,6 +36,7 @@
 //! | a tier's line | the same | the same; while threads meet there, only its control word and factor are read |
 //! | a thread's stripe of it | a cache line for one rule; three words each | at commit, while the total is hot |
 //! | the index, for an identity | one cache line of 32 tags, sometimes two | at insertion |
+//! | a cell of a thread's ring, for an observation | one cache line for all of it, which `maintain` has read since | the same |
 //! | the cold words of a line | by permits and leases | by settlements that give back |
 //!
 //! An account that is not in cache costs one miss for its tags (two bytes an account, so usually not) and one for its
@@ -66,6 +67,7 @@
 //! | its place in the index | 2, and 8 for each 32 places |
 //! | room that keeps the table from filling unevenly | a sixteenth |
 //! | parked: idle but for quotas and budgets | 64 for up to three of these |
+//! | observations, under a policy with `[evidence]` | 262,144 for each stripe (twice the processors): 4,096 of 64 |
 //! | leases | 64 for each tier and stripe (twice the processors) with one rule, 24 for each rule more, in whole cache lines |
 //!
 //! All of it is taken when the limiter is built. `lint` prints the tables; the lines of tiers and the leases come on top,

@@ -30,6 +30,7 @@ use wall::Wall;
 use crate::{
     bucket::{Mode, Moment},
     decision::{Denial, Level, Receipt},
+    evidence::Member,
     id::{Fingerprints, Id, Identity, Organization, Tier},
     meter::{Cost, Meter},
     path::{Around, Ask, Hints, Lane, Lines, Look, Note, Path, Seen, Spend, Stopped},
@@ -324,18 +325,20 @@ impl Shared {
         now: impl FnOnce() -> Nanos,
         note: &mut N,
     ) -> Result<Receipt, Denial> {
-        let decided = self.decide(caller.identity(), caller.places(), cost, now, note);
+        let mut seat = None;
+        let decided = self.decide(caller.identity(), caller.places(), cost, now, note, &mut seat);
         if caller.attributes().is_some() {
             let at = match &decided {
                 Ok(receipt) => receipt.at(),
                 Err(denial) => denial.at(),
             };
-            self.observe(caller, cost, N::MODE == Mode::Spend, at, decided.is_err());
+            self.observe(caller, seat, cost, N::MODE == Mode::Spend, at, decided.is_err());
         }
         decided
     }
 
-    /// Find, look, commit; the clock is read after the find, so that its cache misses overlap.
+    /// Find, look, commit; the clock is read after the find, so that its cache misses overlap. `seat` is told where the
+    /// account's line was found, if it went as far.
     #[inline]
     fn decide<N: Note>(
         &self,
@@ -344,6 +347,7 @@ impl Shared {
         cost: &Cost,
         now: impl FnOnce() -> Nanos,
         note: &mut N,
+        seat: &mut Option<Member>,
     ) -> Result<Receipt, Denial> {
         let Some(lane) = Lane::find(&self.lines, &self.plan, identity, places.0) else {
             return self.decide_slow(identity, cost, now(), Some(note));
@@ -351,7 +355,11 @@ impl Shared {
         let now = now();
         let ask = Ask { cost, mode: N::MODE, moment: self.moment(now) };
         let receipt = Receipt { at: now.as_u64(), overflow: false };
-        match lane.look(&ask) {
+        let look = lane.look(&ask);
+        if let Look::Admitted(seen) | Look::Refused(seen) | Look::Winding(seen) = look {
+            *seat = lane.seat(seen).map(|(slot, generation)| Member { slot, generation });
+        }
+        match look {
             Look::Admitted(seen) => match lane.commit(&ask, seen, note) {
                 Ok(()) => return Ok(receipt),
                 Err(lost) if lane.commit_lost(&self.plan, ask, lost, note) => return Ok(receipt),

@@ -102,8 +102,18 @@ pub(super) fn hash_of(organization: Option<&Key>) -> u64 {
 }
 
 impl Shared {
-    /// Observes a decision of `caller` on `cost` at `at`; `known` where that is what it took, and no estimate.
-    pub(super) fn observe(&self, caller: &impl Caller, cost: &Cost, known: bool, at: u64, denied: bool) {
+    /// Observes a decision of `caller` on `cost` at `at`, whose line was at `seat`, or is looked up; `known` where that is
+    /// what it took, and no estimate.
+    #[inline]
+    pub(super) fn observe(
+        &self,
+        caller: &impl Caller,
+        seat: Option<Member>,
+        cost: &Cost,
+        known: bool,
+        at: u64,
+        denied: bool,
+    ) {
         let (Some(attributes), Some(observer)) = (caller.attributes(), &self.observer) else { return };
         let identity = caller.identity();
         if denied
@@ -111,29 +121,33 @@ impl Shared {
         {
             return;
         }
-        let accounts = &self.lines.accounts;
-        let kept = caller.places().0.account.and_then(|slot| Some((slot, accounts.head(slot)?)));
-        let found = kept
-            .filter(|(_, head)| head.seems(&identity.account))
-            .or_else(|| accounts.find(&identity.account));
         // On an overflow line nobody is told apart.
-        let Some((slot, head)) = found else { return };
-        let unix = self.moment(crate::time::Nanos::new(at)).unix();
-        let age = identity.since.map(|_| identity.age(unix) / 1_000_000_000);
+        let Some(member) = seat.or_else(|| self.seat_of(&identity.account)) else { return };
+        let age = identity.since.map(|_| {
+            let unix = self.moment(crate::time::Nanos::new(at)).unix();
+            u32::try_from(identity.age(unix) / 1_000_000_000).unwrap_or(u32::MAX - 1)
+        });
         observer.rings.push(
             thread_number(),
             &Observation {
-                member: Member { slot, generation: head.generation() },
+                member,
                 organization: hash_of(identity.organization.as_ref()),
                 tier: identity.tier.as_u8(),
                 attributes: attributes.values,
-                age_s: age.map_or(u32::MAX, |age| u32::try_from(age).unwrap_or(u32::MAX - 1)),
+                age_s: age.unwrap_or(u32::MAX),
                 amount: if known { observer.amount_of(cost) } else { 0 },
                 denied,
                 settled: false,
                 at,
             },
         );
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn seat_of(&self, account: &Key) -> Option<Member> {
+        let (slot, head) = self.lines.accounts.find(account)?;
+        Some(Member { slot, generation: head.generation() })
     }
 
     /// Observes what an admitted request of the account in `member`'s slot took in the end.

@@ -35,6 +35,14 @@ impl CacheLine {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Version(u64);
 
+impl Version {
+    /// How many subjects the slot had held.
+    #[inline]
+    pub(crate) fn generation(self) -> u32 {
+        generation_of(self.0)
+    }
+}
+
 /// The word of one rule.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Word<'a>(&'a AtomicU64);
@@ -312,6 +320,7 @@ impl Drop for Held<'_> {
     }
 }
 
+#[inline]
 fn generation_of(control: u64) -> u32 {
     ((control & GENERATION_MASK) / GENERATION_ONE) as u32
 }

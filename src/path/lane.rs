@@ -136,6 +136,15 @@ impl<'a> Lane<'a> {
         self.identity
     }
 
+    /// The account's slot, and how many subjects that had held; `None` on an overflow line.
+    #[inline(always)]
+    pub(crate) fn seat(&self, seen: Seen) -> Option<(u32, u32)> {
+        match self.homes[0] {
+            Home::Account(slot) => Some((slot, seen[0].generation())),
+            _ => None,
+        }
+    }
+
     #[inline(always)]
     pub(super) fn in_organization(&self) -> bool {
         self.identity.organization.is_some()
