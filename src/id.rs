@@ -6,8 +6,11 @@
 //! says where a key goes in a table; integers and UUIDs are placed by another hash (`ahash`), under seeds from the same
 //! secret, which identifies nobody.
 
+mod sip;
+
 use ahash::RandomState;
-use siphasher::sip128::SipHasher13;
+
+use sip::Sip;
 
 /// An identifier as the server knows it.
 ///
@@ -60,6 +63,7 @@ pub(crate) struct Key {
 
 impl Key {
     /// The key that a line keeps in `words` and `kind`.
+    #[inline]
     pub(crate) fn kept(words: [u64; 2], kind: u8, places: &Places) -> Key {
         let hash = if kind == Kind::Text as u8 || kind == Kind::Anonymous as u8 {
             // A keyed fingerprint is as good as a hash of it; the kind keeps two of one text apart.
@@ -84,18 +88,14 @@ impl std::fmt::Debug for Places {
 
 /// Turns identifiers into keys.
 pub(crate) struct Fingerprints {
-    hasher: SipHasher13,
+    hasher: Sip,
     places: Places,
 }
 
 impl Fingerprints {
     pub(crate) fn new(secret: [u8; 16]) -> Fingerprints {
-        let hasher = SipHasher13::new_with_key(&secret);
-        let seed = |number: u8| {
-            let hash = hasher.hash(&[number]);
-            (hash.h1, hash.h2)
-        };
-        let ((first, second), (third, fourth)) = (seed(1), seed(2));
+        let hasher = Sip::new(secret);
+        let ([first, second], [third, fourth]) = (hasher.hash(&[1]), hasher.hash(&[2]));
         Fingerprints { hasher, places: Places(RandomState::with_seeds(first, second, third, fourth)) }
     }
 
@@ -103,6 +103,7 @@ impl Fingerprints {
         self.places.clone()
     }
 
+    #[inline]
     pub(crate) fn key(&self, id: Id<'_>) -> Key {
         match id {
             Id::Integer(id) => self.place(Kind::Integer, [id, 0]),
@@ -119,11 +120,12 @@ impl Fingerprints {
         self.place(Kind::Anonymous, self.fingerprint(text))
     }
 
+    #[inline]
     fn fingerprint(&self, text: &str) -> [u64; 2] {
-        let hash = self.hasher.hash(text.as_bytes());
-        [hash.h1, hash.h2]
+        self.hasher.hash(text.as_bytes())
     }
 
+    #[inline]
     fn place(&self, kind: Kind, words: [u64; 2]) -> Key {
         Key::kept(words, kind as u8, &self.places)
     }

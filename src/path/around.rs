@@ -11,7 +11,7 @@ use super::{
     terms::{Account, Terms},
 };
 use crate::{
-    bucket::{Factor, Mode, Step, rate},
+    bucket::{Factor, Mode, Moment, Step, rate},
     decision::{Denial, Level},
     lease,
     line::{Backoff, Head, Held, Version, Word},
@@ -157,18 +157,14 @@ impl<'a> Lane<'a> {
         let mut refused: Option<(&Charge, u64, u64)> = None;
         for meter in ask.cost.spent() {
             let amount = ask.cost.amount(meter);
-            let charges = self.rules.plain_charges(meter, in_organization);
-            for (straight, charge) in straights[meter.index()].as_deref()?.iter().zip(charges) {
+            for straight in straights[meter.index()].as_deref()? {
                 let word = self.word(straight).load();
                 if rate::admits(&straight.ticks, word, amount, now) {
                     continue;
                 }
-                let is_later = |(charge, word, amount): (&_, _, _), than: (&_, _, _)| {
-                    Refused::plainly(charge, word, amount)
-                        .is_later(&Refused::plainly(than.0, than.1, than.2), ask.moment)
-                };
-                let new = (charge, word, amount);
-                if refused.is_none_or(|old| is_later(new, old)) {
+                let charges = self.rules.plain_charges(meter, in_organization);
+                let new = (charges.get(usize::from(straight.position))?, word, amount);
+                if refused.is_none_or(|old| is_later(new, old, ask.moment)) {
                     refused = Some(new);
                 }
             }
@@ -398,4 +394,12 @@ fn store(charged: &Charged<'_>) {
     for (place, word) in charged {
         place.store(*word);
     }
+}
+
+/// Whether the first of two plain refusals, each by a bucket that holds a word for an amount, passes after the other.
+#[cold]
+#[inline(never)]
+fn is_later(new: (&Charge, u64, u64), old: (&Charge, u64, u64), moment: Moment<'_>) -> bool {
+    let [new, old] = [new, old].map(|(charge, word, amount)| Refused::plainly(charge, word, amount));
+    new.is_later(&old, moment)
 }

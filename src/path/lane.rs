@@ -280,7 +280,7 @@ fn asked(straights: &Straights, heads: &[Head<'_>; PLAIN], cost: &Cost, now: u64
     for meter in cost.spent() {
         let Some(charges) = &straights[meter.index()] else { return Asked::Winding };
         let amount = cost.amount(meter);
-        for Straight { level, place, ticks } in charges {
+        for Straight { level, place, ticks, .. } in charges {
             let word = heads[place_of(*level)].word_at(*place);
             if !rate::admits(ticks, word.load(), amount, now) {
                 return Asked::Refused;
@@ -297,7 +297,7 @@ fn charge(straights: &Straights, heads: &[Head<'_>; PLAIN], cost: &Cost, now: u6
         // It is there, or the look had not been straight.
         let Some(charges) = &straights[meter.index()] else { return };
         let amount = cost.amount(meter);
-        for Straight { level, place, ticks } in charges {
+        for Straight { level, place, ticks, .. } in charges {
             let word = heads[place_of(*level)].word_at(*place);
             word.store(rate::charged(ticks, word.load(), amount, now));
         }

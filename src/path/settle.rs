@@ -122,13 +122,16 @@ impl Hold {
             let mut marks = self.marks.iter();
             for meter in reserved.spent_or(actual) {
                 for charged in tier.charges(meter, self.present) {
+                    // In the order in which they were noted.
+                    let mark = if reserved.amount(meter) == 0 { None } else { marks.next().copied() };
+                    if charged.level != level {
+                        continue;
+                    }
                     let amounts = (
                         bucket::asked(&charged.limit, reserved.amount(meter), Mode::Hold),
                         actual.amount(meter),
                     );
-                    // In the order in which they were noted.
-                    let mark = if amounts.0 == 0 { None } else { marks.next().copied() };
-                    if charged.level != level || amounts.0 == amounts.1 && !charged.limit.is_held() {
+                    if amounts.0 == amounts.1 && !charged.limit.is_held() {
                         continue;
                     }
                     let counterpart =

@@ -177,15 +177,19 @@ pub(crate) struct Straight {
     pub(crate) level: Level,
     /// Of the bucket's word in its line.
     pub(crate) place: u8,
+    /// Its own among the charges of its meter.
+    pub(crate) position: u8,
     pub(crate) ticks: Ticks,
 }
 
 impl Straight {
-    fn of(charge: &Charge) -> Option<Straight> {
+    fn of((position, charge): (usize, &Charge)) -> Option<Straight> {
         let Charge { level, index, limit, reserved, .. } = *charge;
         match limit {
             Limit::Rate(rate) if reserved == 0 && usize::from(index) < FIRST_RULES => {
-                Some(Straight { level, place: HEADER as u8 + index, ticks: rate.ticks() })
+                // A path has at most `MAX_PATH_RULES`.
+                let position = position as u8;
+                Some(Straight { level, place: HEADER as u8 + index, position, ticks: rate.ticks() })
             }
             _ => None,
         }
@@ -282,7 +286,7 @@ impl TierPlan {
         tier.straight = [false, true].map(|organization| {
             std::array::from_fn(|meter| {
                 let charges = Meter::from_index(meter).map(|meter| tier.plain_charges(meter, organization));
-                charges?.iter().map(Straight::of).collect()
+                charges?.iter().enumerate().map(Straight::of).collect()
             })
         });
         tier

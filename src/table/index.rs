@@ -68,29 +68,37 @@ impl Index {
     }
 
     /// What `is_it` answers first of the slots in the two groups of `hash` whose tag is that of `hash`.
-    #[inline]
-    pub(crate) fn find<T>(&self, hash: u64, is_it: impl Fn(u32) -> Option<T>) -> Option<T> {
-        let wanted = LOW * tag(hash);
-        let [first, second] = self.groups(hash);
-        self.find_in(first, hash, wanted, &is_it).or_else(|| self.find_in(second, hash, wanted, &is_it))
+    #[inline(always)]
+    pub(crate) fn find<T>(&self, hash: u64, is_it: impl Fn(u32) -> Option<T> + Copy) -> Option<T> {
+        let first = scale(hash, self.tags.len());
+        // Where it is nearly always, if it is there: an insertion starts at the same word.
+        self.find_at(first, word_at(hash, 0), hash, is_it).or_else(|| self.find_further(hash, is_it))
     }
 
-    #[inline]
-    fn find_in<T>(
+    #[inline(never)]
+    fn find_further<T>(&self, hash: u64, is_it: impl Fn(u32) -> Option<T> + Copy) -> Option<T> {
+        let [first, second] = self.groups(hash);
+        let places =
+            (1..WORDS).map(|offset| (first, offset)).chain((0..WORDS).map(|offset| (second, offset)));
+        places.into_iter().find_map(|(group, offset)| self.find_at(group, word_at(hash, offset), hash, is_it))
+    }
+
+    #[inline(always)]
+    fn find_at<T>(
         &self,
         group: usize,
+        word: usize,
         hash: u64,
-        wanted: u64,
         is_it: impl Fn(u32) -> Option<T>,
     ) -> Option<T> {
-        let tags = self.tags.get(group)?;
-        for offset in 0..WORDS {
-            let word = word_at(hash, offset);
-            for lane in lanes(tags.word(word).load(Ordering::Acquire) ^ wanted) {
-                if let Some(found) = is_it(slot(group, word, lane)) {
-                    return Some(found);
-                }
+        let tags = self.tags.get(group)?.word(word).load(Ordering::Acquire);
+        // Whom a lane is reported for falsely is told apart by the line.
+        let mut found = lanes_or_more(tags ^ (LOW * tag(hash)));
+        while found != 0 {
+            if let Some(found) = is_it(slot(group, word, lane(found))) {
+                return Some(found);
             }
+            found &= found - 1;
         }
         None
     }
@@ -202,16 +210,27 @@ fn word_at(hash: u64, offset: usize) -> usize {
     ((hash >> LANE_BITS) as usize).wrapping_add(offset) % WORDS
 }
 
-/// The lanes of `tags` that are 0.
+/// The top bits of the lanes of `tags` that are 0, and perhaps of lanes above the first of them.
 ///
-/// Source: the zero-byte test of H. Warren, *Hacker's Delight* (2nd ed.), 6-1. A lane above a true one may be
-/// reported falsely; lines are compared anyway, and for free lanes the exact test below decides.
+/// Source: the zero-byte test of H. Warren, *Hacker's Delight* (2nd ed.), 6-1.
+#[inline]
+fn lanes_or_more(tags: u64) -> u64 {
+    tags.wrapping_sub(LOW) & !tags & HIGH
+}
+
+/// The first lane of those whose top bit is set.
+#[inline]
+fn lane(top_bits: u64) -> usize {
+    top_bits.trailing_zeros() as usize / LANE_BITS
+}
+
+/// The lanes of `tags` that are 0.
 #[inline]
 fn lanes(tags: u64) -> impl Iterator<Item = usize> {
-    let mut found = tags.wrapping_sub(LOW) & !tags & HIGH;
+    let mut found = lanes_or_more(tags);
     std::iter::from_fn(move || {
         while found != 0 {
-            let lane = found.trailing_zeros() as usize / LANE_BITS;
+            let lane = lane(found);
             found &= found - 1;
             if (tags >> (lane * LANE_BITS)) & LANE_MASK == 0 {
                 return Some(lane);

@@ -45,11 +45,8 @@ impl Table {
         Ok(Table { index: Index::new(groups)?, arena: Arena::new(groups * WAYS, rules)? })
     }
 
-    #[inline]
+    #[inline(always)]
     fn find(&self, key: &Key) -> Option<(u32, Head<'_>)> {
-        if self.arena.slots() == 0 {
-            return None;
-        }
         let found = self.index.find(key.hash, |slot| {
             self.arena.head(slot).filter(|head| head.seems(key)).map(|head| (slot, head))
         });
@@ -142,7 +139,7 @@ impl Subjects {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, key: &Key) -> Option<(u32, Head<'_>)> {
         self.table.find(key)
     }
