@@ -155,6 +155,7 @@ pub(crate) struct Window {
 pub(crate) struct Calendar {
     period: Period,
     zone: String,
+    week_start: Weekday,
     /// Never empty. Sorted by start; each is a whole number of windows long.
     segments: Box<[Segment]>,
     /// For each 2^[`INDEX_SHIFT`] ns from 1970 on: the segment that its first nanosecond belongs to.
@@ -180,7 +181,15 @@ impl Calendar {
         let found = find_zone(zone)?;
         let segments = Tabulation::of(Ruler::new(period, week_start), &found).segments;
         let index = index_of(&segments);
-        Ok(Calendar { period, zone: zone.to_owned(), segments: segments.into_boxed_slice(), index })
+        let zone = zone.to_owned();
+        Ok(Calendar { period, zone, week_start, segments: segments.into_boxed_slice(), index })
+    }
+
+    /// Whether numbers mean the same windows in both.
+    pub(crate) fn numbers_like(&self, other: &Calendar) -> bool {
+        self.period == other.period
+            && self.zone == other.zone
+            && (self.period != Period::Week || self.week_start == other.week_start)
     }
 
     /// Unix time of the first nanosecond of window `number`, or of the first window after it that there is.

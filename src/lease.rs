@@ -33,7 +33,10 @@ use crate::{
     },
     line::{CacheLine, Guard, Line, Refunds, Word},
     meter::Cost,
-    policy::plan::{Charge, LevelPlan, Limit, Plan, Rule, lines_for},
+    policy::{
+        book::Book,
+        plan::{Charge, LevelPlan, Limit, Rule, Under, lines_for},
+    },
     sync::{AtomicU64, Ordering, stripes, thread_number},
 };
 
@@ -59,21 +62,29 @@ pub(crate) struct Leases {
     recalled: AtomicU64,
 }
 
-/// A total to lease from.
+/// A total to lease from, and the rules that it is taken to be under: where it is under others by now, nothing is leased and
+/// nothing comes back.
 #[derive(Clone, Copy)]
 pub(crate) struct Total<'a> {
-    pub(crate) tier: u8,
+    pub(crate) book: &'a Book,
+    pub(crate) under: Under,
     pub(crate) rules: &'a LevelPlan,
     pub(crate) line: Line<'a>,
     pub(crate) refunds: Refunds<'a>,
 }
 
+impl Total<'_> {
+    fn is_meant_by(&self, guard: &Guard<'_>) -> bool {
+        self.book.is_latest() && guard.meta().under() == self.under
+    }
+}
+
 impl Leases {
-    pub(crate) fn new(plan: &Plan) -> Leases {
+    /// For so many totals of so many rules.
+    pub(crate) fn new(tiers: usize, rules: usize) -> Leases {
         let stripes = stripes().min(MAX_STRIPES);
-        let rules = plan.tiers.iter().map(|tier| tier.total.rules.len()).max().unwrap_or(0);
         let stride = lines_for(LEASE * rules);
-        let lines = (0..plan.tiers.len() * stripes * stride).map(|_| CacheLine::default()).collect();
+        let lines = (0..tiers * stripes * stride).map(|_| CacheLine::default()).collect();
         Leases { lines, stripes, stride, taken: AtomicU64::new(0), recalled: AtomicU64::new(0) }
     }
 
@@ -110,13 +121,16 @@ impl Leases {
 
     /// The same, but for what comes back; `false` where there is too little to share.
     fn try_refill(&self, total: Total<'_>, collided: bool, cost: &Cost, moment: &Moment<'_>) -> bool {
-        let Total { tier, rules, line, .. } = total;
+        let Total { under, rules, line, .. } = total;
         if rules.rules.is_empty() || !rules.rules.iter().all(|rule| lease::is_leasable(&rule.limit)) {
             return true;
         }
-        let Some(stripe) = self.stripe(tier) else { return true };
+        let Some(stripe) = self.stripe(under.tier()) else { return true };
         let mut stripe = stripe.lock();
         let mut guard = line.lock();
+        if !total.is_meant_by(&guard) {
+            return true;
+        }
         // With leases out, down to an eighth; without, from a half on.
         let least = if guard.may_be_leased() { 8 } else { 2 };
         let parts = PARTS * self.stripes as u64;
@@ -149,14 +163,17 @@ impl Leases {
     /// Gives back what the stripes of a total hold; nobody takes any more until it is hot anew. Answers whether there
     /// was any.
     pub(crate) fn recall(&self, total: Total<'_>, moment: &Moment<'_>) -> bool {
-        let Total { tier, line, .. } = total;
+        let Total { under, line, .. } = total;
         if !line.head().may_be_leased() {
             return false;
         }
-        let stripes = (0..self.stripes).filter_map(|stripe| self.line(tier, stripe));
+        let stripes = (0..self.stripes).filter_map(|stripe| self.line(under.tier(), stripe));
         // All of them, so that none is filled again behind our back.
         let mut stripes: ArrayVec<Guard<'_>, MAX_STRIPES> = stripes.map(|stripe| stripe.lock()).collect();
         let mut guard = line.lock();
+        if !total.is_meant_by(&guard) {
+            return false;
+        }
         for stripe in &mut stripes {
             self.exchange(total, stripe, &mut guard, moment, |_, _| None);
         }

@@ -50,6 +50,6 @@ pub use policy::{
     Amount, ByteSize, DescribedLevel, DescribedMeter, DescribedRule, DescribedTier, Description, MostIn,
     OnDrop, Plan, Policy, PolicyCapacity, PolicyError, PolicyEvidence, PolicyFloor, PolicyLevel, PolicyMeter,
     PolicyRamp, PolicyReserve, PolicyRule, PolicyRules, PolicySignal, PolicyTier, PolicyTotal, Problem,
-    QuantityError, Share, Span, TierBound, TokenRate, WindowLimit,
+    QuantityError, ReloadError, Share, Span, TierBound, TokenRate, WindowLimit,
 };
 pub use time::{Clock, ManualClock, Nanos, SystemClock};

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | 0 | control: guard, version, generation |
 //! | 1, 2 | the subject's key |
-//! | 3 | meta: kind of key, tier, epoch, open permits |
+//! | 3 | meta: kind of key, rules (tier and plan), epoch, open permits |
 //! | 4 | factor, cohort and their expiry; of a tier's total, until when it is hot |
 //! | 5.. | one word for each rule |
 //!
@@ -48,7 +48,7 @@ use std::ops::{Deref, DerefMut};
 
 use crate::{
     id::Key,
-    policy::plan::{CACHE_LINE, HEADER, Limit, MAX_RULES},
+    policy::plan::{CACHE_LINE, HEADER, Limit, MAX_RULES, Under},
     sync::{AtomicU64, Ordering, fence, spin_loop, yield_now},
 };
 use meta::{FACTOR, KEY};
@@ -243,22 +243,22 @@ impl<'a> Guard<'a> {
         self.set_unwritten();
     }
 
-    /// The same subject under the rules of another tier, where it is in no cohort yet.
-    pub(crate) fn change_tier(&mut self, now: u64, tier: u8, words: &[u64], refunds: Refunds<'_>) {
+    /// The same subject under other rules; in no cohort yet where they are another tier's.
+    pub(crate) fn convert(&mut self, now: u64, under: Under, words: &[u64], refunds: Refunds<'_>) {
         let standing = self.standing(now);
-        if standing.cohort != 0 {
+        if standing.cohort != 0 && self.meta().under().tier() != under.tier() {
             self.set_standing(Standing { cohort: 0, ..standing });
         }
-        self.rewrite(self.meta().converted(tier), words, refunds);
+        self.rewrite(self.meta().converted(under), words, refunds);
     }
 
     /// Another subject in this slot, or nobody: a new generation, no factor, no open permit.
-    pub(crate) fn replace(&mut self, holder: Option<(&Key, u8)>, words: &[u64], refunds: Refunds<'_>) {
+    pub(crate) fn replace(&mut self, holder: Option<(&Key, Under)>, words: &[u64], refunds: Refunds<'_>) {
         #[cfg(not(tollgate_mutant = "replacement_keeps_generation"))]
         self.next_generation();
         let (key, meta) = match holder {
-            Some((key, tier)) => (key.words, Meta::of(key, tier)),
-            None => ([0; 2], Meta::unnamed(0)),
+            Some((key, under)) => (key.words, Meta::of(key, under)),
+            None => ([0; 2], Meta::unnamed(Under::default())),
         };
         // Whoever misses the old subject here finds what was parked of it before: pairs with the fence in
         // `Table::find`.
@@ -270,9 +270,9 @@ impl<'a> Guard<'a> {
     }
 
     /// Of a line that no key finds: as at first, for the next who are charged there. Permits from before settle nothing.
-    pub(crate) fn empty(&mut self, tier: u8, words: &[u64], refunds: Refunds<'_>) {
+    pub(crate) fn empty(&mut self, under: Under, words: &[u64], refunds: Refunds<'_>) {
         self.next_generation();
-        self.rewrite(Meta::unnamed(tier), words, refunds);
+        self.rewrite(Meta::unnamed(under), words, refunds);
         self.set_written();
     }
 

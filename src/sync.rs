@@ -58,3 +58,10 @@ pub(crate) fn thread_number() -> usize {
 pub(crate) fn thread_number() -> usize {
     0
 }
+
+/// Counts up for the whole process: no number is given twice.
+#[expect(clippy::disallowed_types, reason = "a number for each who asks; no other memory is ordered by it")]
+pub(crate) fn next_number() -> u64 {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}

@@ -17,7 +17,8 @@ const EVERY_FORM: &str = r#"
     largest_factor = 8
     week_start = "sunday"
     on_drop = "charge"
-    capacity = { accounts = "10k", organizations = 1_000, parked_accounts = 0, parked_organizations = 77 }
+    capacity = { accounts = "10k", organizations = 1_000, parked_accounts = 0, parked_organizations = 77, spare_rules = 2, spare_tiers = 1 }
+    fresh = true
 
     [tiers.anonymous]
     total = "unlimited"

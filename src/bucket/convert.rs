@@ -39,7 +39,7 @@ fn convert_word(from: &Rule, to: &Rule, word: u64, moment: &Moment<'_>) -> u64 {
         (Limit::Quota(old), Limit::Quota(new)) => {
             let used = super::used(&from.limit, word, moment);
             match moment.window(new.calendar) {
-                Some(_) if old.calendar == new.calendar => word,
+                Some(_) if old.calendar == new.calendar => quota::carry_over(old, new, word),
                 Some((_, window)) => quota::restate(new, used, window),
                 None => 0,
             }

@@ -13,6 +13,8 @@ mod tests;
 
 pub(crate) use convert::convert;
 
+use std::sync::Arc;
+
 use crate::{
     calendar::Calendar,
     decision::{Level, Refusal, Wait},
@@ -25,7 +27,7 @@ use crate::{
 pub(crate) struct Moment<'a> {
     pub(crate) now: u64,
     pub(crate) anchor: Anchor,
-    pub(crate) calendars: &'a [Calendar],
+    pub(crate) calendars: &'a [Arc<Calendar>],
 }
 
 impl Moment<'_> {

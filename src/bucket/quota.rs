@@ -3,6 +3,9 @@
 //! Numbers only grow (1970 is 0, a fresh word), so a word of an earlier window needs no sweeping: it is read as
 //! the current window with what it overran, if anything. A request whose clock was read before the bucket moved
 //! on is *behind*: it is decided again in the bucket's window, since its own has been closed.
+//!
+//! The highest bit of the use is a flag: *forgiven*, what is beyond the limit is not carried, since another policy allowed it
+//! when it was used.
 
 use crate::{
     bucket::Step,
@@ -17,6 +20,12 @@ pub(crate) fn unpack(quota: &Quota, word: u64) -> (u64, u64) {
     (word >> quota.use_bits, word & mask(quota))
 }
 
+/// The flag of a word.
+#[inline]
+fn forgiven(quota: &Quota) -> u64 {
+    1 << (quota.use_bits - 1)
+}
+
 #[inline]
 fn pack(quota: &Quota, number: u64, used: u64) -> u64 {
     (number << quota.use_bits) | used.min(mask(quota))
@@ -24,7 +33,7 @@ fn pack(quota: &Quota, number: u64, used: u64) -> u64 {
 
 #[inline]
 fn mask(quota: &Quota) -> u64 {
-    (1 << quota.use_bits) - 1
+    (1 << (quota.use_bits - 1)) - 1
 }
 
 /// The use that counts in window `number`: the word's own, or what an earlier window overran and the windows
@@ -32,11 +41,12 @@ fn mask(quota: &Quota) -> u64 {
 #[inline]
 pub(crate) fn used_in(quota: &Quota, word: u64, number: u64) -> u64 {
     let (held, used) = unpack(quota, word);
-    if held >= number || used == 0 { used } else { carried(quota, used, number - held) }
+    if held >= number || used == 0 { used } else { carried(quota, word, number - held) }
 }
 
 #[cold]
-fn carried(quota: &Quota, used: u64, windows: u64) -> u64 {
+fn carried(quota: &Quota, word: u64, windows: u64) -> u64 {
+    let used = if word & forgiven(quota) == 0 { unpack(quota, word).1 } else { 0 };
     used.saturating_sub(quota.limit.saturating_mul(windows))
 }
 
@@ -85,13 +95,28 @@ const MOST_WINDOWS: u128 = 1_000;
 /// Gives `amount` back to the window that was charged; answers the word, the same if that window is over.
 pub(crate) fn refund(quota: &Quota, word: u64, charged: u64, amount: u64) -> u64 {
     let (held, used) = unpack(quota, word);
-    if held == charged { pack(quota, held, used.saturating_sub(amount)) } else { word }
+    if held == charged {
+        pack(quota, held, used.saturating_sub(amount)) | word & forgiven(quota)
+    } else {
+        word
+    }
 }
 
 /// Records what was settled beyond the reservation, whatever the limit.
 pub(crate) fn overage(quota: &Quota, word: u64, extra: u64, window: Window) -> u64 {
-    let number = u64::from(window.number).max(word >> quota.use_bits);
-    pack(quota, number, used_in(quota, word, number).saturating_add(extra))
+    let held = word >> quota.use_bits;
+    let number = u64::from(window.number).max(held);
+    let flag = if number == held { word & forgiven(quota) } else { 0 };
+    pack(quota, number, used_in(quota, word, number).saturating_add(extra)) | flag
+}
+
+/// The word of a bucket of `old` as one of `new`, which has the same windows.
+///
+/// What another policy allowed in a window counts in that window, and in no other.
+pub(crate) fn carry_over(old: &Quota, new: &Quota, word: u64) -> u64 {
+    let (number, used) = unpack(old, word);
+    let allowed = used <= old.limit || word & forgiven(old) != 0;
+    pack(new, number, used) | if allowed && used > new.limit { forgiven(new) } else { 0 }
 }
 
 /// The word that counts `used` in `window`.

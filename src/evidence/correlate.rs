@@ -92,6 +92,11 @@ impl Correlators {
         taken
     }
 
+    /// Judges by other settings from now on, of the same attributes and signals.
+    pub(crate) fn retune(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// Somebody outside reports `account`: a signal of the kind at `kind` in the settings, `weight` times what one counts.
     /// False where it didn't count: the kind or the account is unknown, or the source was heard too often.
     pub(crate) fn signal(

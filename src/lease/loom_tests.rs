@@ -10,7 +10,10 @@ use crate::{
         loom_tests::{explore, level_of, plan_of},
     },
     meter::{Cost, Meter},
-    policy::plan::{LevelPlan, Limit, Plan},
+    policy::{
+        book::Book,
+        plan::{LevelPlan, Limit, Under},
+    },
     time::Anchor,
 };
 
@@ -19,7 +22,7 @@ const MOMENT: Moment<'static> = Moment { now: 0, anchor: Anchor::new(0), calenda
 const LIMIT: u64 = 32;
 
 struct World {
-    plan: Plan,
+    book: Book,
     leases: Leases,
     hot: [CacheLine; 1],
 }
@@ -28,22 +31,28 @@ impl World {
     fn new() -> Arc<World> {
         let total = level_of(Limit::Budget { limit: LIMIT });
         let plan = plan_of([LevelPlan::default(), LevelPlan::default(), total]);
-        let leases = Leases::new(&plan);
-        let world = World { plan, leases, hot: Default::default() };
+        let leases = Leases::new(1, 1);
+        let world = World { book: Book::new(plan), leases, hot: Default::default() };
         world.leases.refill(world.total(), true, &Cost::FREE, &MOMENT);
         assert!(world.total().line.head().may_be_leased());
         Arc::new(world)
     }
 
     fn total(&self) -> Total<'_> {
-        let rules = &self.plan.tiers[0].total;
-        Total { tier: 0, rules, line: Line::new(&self.hot).unwrap(), refunds: Refunds::new(&[]) }
+        let rules = &self.book.plan.tiers[0].total;
+        Total {
+            book: &self.book,
+            under: Under::default(),
+            rules,
+            line: Line::new(&self.hot).unwrap(),
+            refunds: Refunds::new(&[]),
+        }
     }
 
     /// Serves one from the lease, as look and commit do; whether it was there.
     fn serve(&self) -> bool {
         let stripe = self.leases.stripe(0).unwrap();
-        let charge = &self.plan.tiers[0].plain_charges(Meter::from_index(0).unwrap(), false)[0];
+        let charge = &self.book.plan.tiers[0].plain_charges(Meter::from_index(0).unwrap(), false)[0];
         loop {
             if let Some(version) = stripe.head().version() {
                 let served = serve(&stripe, charge, Refunds::new(&[]), 1, &MOMENT);

@@ -2,11 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Counters, Limiter, Shared, Source, maintain::Observer, wall::Wall};
+use super::{Counters, Limiter, Shared, Source, books::Books, maintain::Observer, reload::Sweep, wall::Wall};
 use crate::{
     id::Fingerprints,
     path::Lines,
-    policy::plan::Plan,
+    policy::{book::Book, plan::Plan},
     time::{Clock, SystemClock},
 };
 
@@ -63,7 +63,9 @@ impl Builder {
         let counters = Counters::default();
         let observer = Observer::new(&self.plan);
         let Builder { plan, clock, .. } = self;
-        let shared = Shared { plan, fingerprints, clock, wall, lines, counters, observer };
+        let sweep = Sweep::new(plan.room());
+        let books = Books::new(Book::new(plan));
+        let shared = Shared { books, fingerprints, clock, wall, lines, counters, observer, sweep };
         Ok(Limiter { shared: Arc::new(shared) })
     }
 }

@@ -59,24 +59,25 @@ pub struct RuleState {
 
 pub(super) fn explain(shared: &Shared, identity: &Identity) -> Explanation {
     let now = shared.now();
-    let moment = shared.moment(now);
     let at = now.as_u64();
     loop {
+        let book = shared.books.copy();
+        let (plan, moment) = (&book.plan, shared.moment(&book, now));
         let mut rules = Vec::new();
-        let Some(path) = Path::find(&shared.lines, &shared.plan, identity) else {
+        let Some(path) = Path::find(&shared.lines, &book, identity) else {
             return Explanation { at, rules, evidence: None };
         };
         path.recall(&shared.lines, &moment);
         // What depends on the request is told for one that spends 1 of every meter.
-        let meters = (0..shared.plan.meters.len()).filter_map(Meter::from_index);
+        let meters = (0..plan.meters.len()).filter_map(Meter::from_index);
         let cost = &meters.fold(Cost::FREE, |cost, meter| cost.and(meter, 1));
         let ask = Ask { cost, mode: Mode::Spend, moment };
-        let tier = shared.plan.tiers.get(usize::from(identity.tier().as_u8()));
+        let tier = plan.tiers.get(usize::from(identity.tier().as_u8()));
         let seen = path.inspect(
             &shared.lines,
             &ask,
             |bucket::Seen { level, rule, word, factor, until, withheld }| {
-                let (Some(tier), Some(meter)) = (tier, shared.plan.meters.get(rule.meter.index())) else {
+                let (Some(tier), Some(meter)) = (tier, plan.meters.get(rule.meter.index())) else {
                     return;
                 };
                 let (kind, limit) = match &rule.limit {

@@ -17,6 +17,7 @@ use crate::{
     meter::{Cost, Meter},
     path::{Home, Lines},
     policy::{
+        book::Book,
         plan::{EvidencePlan, Plan},
         quantity::Share,
     },
@@ -37,7 +38,6 @@ const MOST_SUBJECTS: usize = 4096;
 pub(super) struct Observer {
     pub(super) rings: Rings,
     pub(super) state: Mutex<State>,
-    pub(super) shadow: bool,
     /// The meter whose amounts are compared.
     meter: Option<Meter>,
     counts: Counts,
@@ -65,8 +65,10 @@ pub struct Maintenance {
     pub observations: usize,
     /// Accounts whose factor or cohort was changed, or would have been, in shadow.
     pub changes: usize,
-    /// Whether another thread was at it, so that this call looked at the wall clock alone.
+    /// Whether another thread was at it, so that this call took in no evidence.
     pub busy: bool,
+    /// Whether lines are still under an earlier policy than the one in force.
+    pub behind: bool,
     /// What the wall clock has done since it was last looked at.
     pub wall_clock: WallClock,
 }
@@ -98,7 +100,6 @@ impl Observer {
         Some(Observer {
             rings: Rings::new(stripes(), CELLS),
             state: Mutex::new(State { correlators, changes: Vec::new() }),
-            shadow: evidence.shadow,
             meter: evidence.meter,
             counts: Counts {
                 tightened: AtomicU64::new(0),
@@ -131,7 +132,7 @@ impl Observer {
     pub(super) fn apply(
         &self,
         lines: &Lines,
-        plan: &Plan,
+        book: &Book,
         changes: &mut Vec<Change>,
         moment: &Moment<'_>,
     ) -> usize {
@@ -146,19 +147,20 @@ impl Observer {
             counter.fetch_add(1, Ordering::Relaxed);
         }
         let count = changes.len();
-        for change in changes.drain(..).filter(|_| !self.shadow) {
+        let is_shadow = book.plan.evidence.as_ref().is_none_or(|evidence| evidence.shadow);
+        for change in changes.drain(..).filter(|_| !is_shadow) {
             match change {
                 Change::Factor { account, sixteenths, until } => {
                     let factor = (Factor::from_sixteenths(sixteenths), until);
                     lines.tighten(Home::Account(account.slot), account.generation, factor, moment.now);
                 }
                 Change::Join { account, cohort, until, .. } => {
-                    lines.join(plan, (account.slot, account.generation), (cohort, until), moment);
+                    lines.join(book, (account.slot, account.generation), (cohort, until), moment);
                 }
                 Change::Leave { account, cohort } => {
                     lines.leave((account.slot, account.generation), cohort, moment.now);
                 }
-                Change::Dissolved { cohort } => lines.dissolve(plan, cohort),
+                Change::Dissolved { cohort } => lines.dissolve(book, cohort),
             }
         }
         count
@@ -171,7 +173,7 @@ impl fmt::Debug for Observer {
     }
 }
 
-fn settings(plan: &Plan, evidence: &EvidencePlan) -> Settings {
+pub(super) fn settings(plan: &Plan, evidence: &EvidencePlan) -> Settings {
     let seconds = |nanos: u64| u32::try_from(nanos / 1_000_000_000).unwrap_or(u32::MAX).max(1);
     let sixteenths = |share: Share| u16::try_from(share.of(16)).unwrap_or(u16::MAX);
     let eighths = |bits: u32| u16::try_from(bits.saturating_mul(u32::from(BIT))).unwrap_or(u16::MAX);
@@ -196,10 +198,11 @@ fn settings(plan: &Plan, evidence: &EvidencePlan) -> Settings {
 }
 
 impl Limiter {
-    /// Housekeeping: follows the wall clock, takes in what was observed since, lets evidence fade, and applies what follows
+    /// Housekeeping: follows the wall clock, brings lines under the policy in force, takes in what was observed since, lets evidence fade, and applies what follows
     /// to factors and cohorts. To be called about once a minute, from any thread; a second that comes meanwhile does nothing.
     ///
-    /// A call takes in at most 65,536 observations, and looks at 4,096 accounts besides, in turn. If
+    /// A call takes in at most 65,536 observations, and looks at 4,096 accounts besides, in turn; after a
+    /// [`reload`](Limiter::reload) it brings over 32,768 lines. If
     /// it is never called, limits are as the policy has them.
     pub fn maintain(&self) -> Maintenance {
         self.shared.maintain(self.now())
@@ -209,14 +212,16 @@ impl Limiter {
 impl Shared {
     fn maintain(&self, now: Nanos) -> Maintenance {
         let wall_clock = self.keep_wall_clock();
-        let nothing = Maintenance { wall_clock, ..Maintenance::default() };
+        let behind = !self.bring_over();
+        let nothing = Maintenance { wall_clock, behind, ..Maintenance::default() };
         let Some(observer) = &self.observer else { return nothing };
         let Some(mut state) = observer.state.try_lock() else { return Maintenance { busy: true, ..nothing } };
         let State { correlators, changes } = &mut *state;
         let now_ns = now.as_u64();
         let observations =
             correlators.maintain(now_ns, &observer.rings, MOST_OBSERVATIONS, MOST_SUBJECTS, changes);
-        let changes = observer.apply(&self.lines, &self.plan, changes, &self.moment(now));
+        let changes =
+            self.books.with(|book| observer.apply(&self.lines, book, changes, &self.moment(book, now)));
         Maintenance { observations, changes, ..nothing }
     }
 }

@@ -1,10 +1,13 @@
 //! The front: one limiter that decides, for every request, whether its caller may spend what it costs.
 
+mod books;
 mod builder;
+mod decide;
 mod explain;
 mod maintain;
 mod observe;
 mod permit;
+mod reload;
 mod signal;
 mod statistics;
 mod wall;
@@ -23,19 +26,22 @@ pub use wall::WallClock;
 
 use std::{fmt, sync::Arc};
 
+use books::Books;
 use maintain::Observer;
+use reload::Sweep;
 use statistics::Counters;
 use wall::Wall;
 
 use crate::{
-    bucket::{Mode, Moment},
+    bucket::Moment,
     decision::{Denial, Level, Receipt},
-    evidence::Member,
     id::{Fingerprints, Id, Identity, Organization, Tier},
     meter::{Cost, Meter},
-    path::{Around, Ask, Hints, Lane, Lines, Look, Note, Path, Seen, Spend, Stopped},
-    policy::plan::Plan,
-    sync::Ordering,
+    path::{Hints, Lines, Path, Spend},
+    policy::{
+        book::Book,
+        plan::{MeterPlan, Plan, TierPlan},
+    },
     time::{Clock, Nanos, SystemClock},
 };
 
@@ -74,13 +80,14 @@ pub struct Limiter {
 }
 
 struct Shared {
-    plan: Plan,
+    books: Books,
     fingerprints: Fingerprints,
     clock: Source,
     wall: Wall,
     lines: Lines,
     counters: Counters,
     observer: Option<Observer>,
+    sweep: Sweep,
 }
 
 /// The clock; the usual one without a call through a table.
@@ -169,18 +176,23 @@ impl Limiter {
     }
 
     /// The policy in force.
-    pub fn plan(&self) -> &Plan {
-        &self.shared.plan
+    pub fn plan(&self) -> Arc<Plan> {
+        self.shared.books.with(|book| Arc::clone(&book.plan))
     }
 
-    /// The tier called `name`.
+    /// The tier called `name`. It keeps its meaning over [`reload`](Limiter::reload)s.
     pub fn tier(&self, name: &str) -> Option<Tier> {
-        Tier::from_index(self.shared.plan.tiers.iter().position(|tier| tier.name.as_str() == name)?)
+        let plan = self.plan();
+        let is_it = |tier: &TierPlan| !tier.retired && tier.name.as_str() == name;
+        Tier::from_index(plan.tiers.iter().position(is_it)?)
     }
 
-    /// The meter called `name`.
+    /// The meter called `name`. It keeps its meaning over [`reload`](Limiter::reload)s; where a policy has it no more, what is
+    /// spent of it is not counted.
     pub fn meter(&self, name: &str) -> Option<Meter> {
-        Meter::from_index(self.shared.plan.meters.iter().position(|meter| meter.name.as_str() == name)?)
+        let plan = self.plan();
+        let is_it = |meter: &MeterPlan| !meter.retired && meter.name.as_str() == name;
+        Meter::from_index(plan.meters.iter().position(is_it)?)
     }
 
     /// The identity of an account. Hashes a text id, 10 to 20 ns for a short one.
@@ -196,17 +208,19 @@ impl Limiter {
     /// The identity of a caller without a credential, told apart by `key` (an address, say); `None` if the policy
     /// has no `anonymous` tier. Never the same as an account of that id.
     pub fn anonymous(&self, key: &str) -> Option<Identity> {
-        let tier = Tier::from_index(self.shared.plan.anonymous?)?;
+        let tier = Tier::from_index(self.plan().anonymous?)?;
         Some(Identity::new(self.shared.fingerprints.anonymous(key), tier))
     }
 
     /// Finds the lines of `identity` once; gives it lines if it has none and there is room.
     pub fn subject(&self, identity: &Identity) -> Subject {
         let lines = &self.shared.lines;
-        let moment = self.shared.moment(self.now());
-        if let Some(mut path) = Path::find(lines, &self.shared.plan, identity) {
-            path.enter(lines, &moment);
-        }
+        let now = self.now();
+        self.shared.books.with(|book| {
+            if let Some(mut path) = Path::find(lines, book, identity) {
+                path.enter(lines, &self.shared.moment(book, now));
+            }
+        });
         let account = lines.accounts.find(&identity.account).map(|(slot, _)| slot);
         let organization = identity.organization.as_ref().and_then(|key| lines.organizations.find(key));
         let organization = organization.map(|(slot, _)| slot);
@@ -240,7 +254,10 @@ impl Limiter {
     ///
     /// As for [`check`](Limiter::check).
     pub fn peek(&self, caller: &impl Caller, cost: &Cost) -> Result<Receipt, Denial> {
-        self.shared.decide_slow(caller.identity(), cost, self.now(), None::<&mut Spend>)
+        let now = self.now();
+        self.shared
+            .books
+            .with(|book| self.shared.decide_slow(book, (caller.identity(), cost), now, None::<&mut Spend>))
     }
 
     /// Charges an estimate that is settled later, when the real cost is known; holds in-flight rules until then.
@@ -312,143 +329,7 @@ impl Shared {
     }
 
     #[inline]
-    fn moment(&self, now: Nanos) -> Moment<'_> {
-        Moment { now: now.as_u64(), anchor: self.wall.anchor(), calendars: &self.plan.calendars }
-    }
-
-    /// Decides, and observes the decision.
-    #[inline]
-    fn decide_for<N: Note>(
-        &self,
-        caller: &impl Caller,
-        cost: &Cost,
-        now: impl FnOnce() -> Nanos,
-        note: &mut N,
-    ) -> Result<Receipt, Denial> {
-        let mut seat = None;
-        let decided = self.decide(caller.identity(), caller.places(), cost, now, note, &mut seat);
-        if caller.attributes().is_some() {
-            let at = match &decided {
-                Ok(receipt) => receipt.at(),
-                Err(denial) => denial.at(),
-            };
-            self.observe(caller, seat, cost, N::MODE == Mode::Spend, at, decided.is_err());
-        }
-        decided
-    }
-
-    /// Find, look, commit; the clock is read after the find, so that its cache misses overlap. `seat` is told where the
-    /// account's line was found, if it went as far.
-    #[inline]
-    fn decide<N: Note>(
-        &self,
-        identity: &Identity,
-        places: Places,
-        cost: &Cost,
-        now: impl FnOnce() -> Nanos,
-        note: &mut N,
-        seat: &mut Option<Member>,
-    ) -> Result<Receipt, Denial> {
-        let Some(lane) = Lane::find(&self.lines, &self.plan, identity, places.0) else {
-            return self.decide_slow(identity, cost, now(), Some(note));
-        };
-        let now = now();
-        let ask = Ask { cost, mode: N::MODE, moment: self.moment(now) };
-        let receipt = Receipt { at: now.as_u64(), overflow: false };
-        let look = lane.look(&ask);
-        if let Look::Admitted(seen) | Look::Refused(seen) | Look::Winding(seen) = look {
-            *seat = lane.seat(seen).map(|(slot, generation)| Member { slot, generation });
-        }
-        match look {
-            Look::Admitted(seen) => match lane.commit(&ask, seen, note) {
-                Ok(()) => return Ok(receipt),
-                Err(lost) if lane.commit_lost(&self.plan, ask, lost, note) => return Ok(receipt),
-                Err(_) => {}
-            },
-            Look::Refused(seen) => return self.refuse(lane, ask, seen, note),
-            look => return self.decide_around(lane, ask, look, note),
-        }
-        self.decide_slow(identity, cost, now, Some(note))
-    }
-
-    /// Goes on from a straight look that was refused.
-    #[inline(never)]
-    fn refuse<N: Note>(
-        &self,
-        lane: Lane<'_>,
-        ask: Ask<'_>,
-        seen: Seen,
-        note: &mut N,
-    ) -> Result<Receipt, Denial> {
-        match lane.straight_denial(&ask, seen) {
-            Some(denial) => Err(denial),
-            None => self.decide_around(lane, ask, Look::Refused(seen), note),
-        }
-    }
-
-    /// Goes on from a look that admitted nobody.
-    #[inline(never)]
-    fn decide_around<N: Note>(
-        &self,
-        lane: Lane<'_>,
-        ask: Ask<'_>,
-        look: Look,
-        note: &mut N,
-    ) -> Result<Receipt, Denial> {
-        match lane.go_around(&self.plan, ask, look, note) {
-            Around::Charged => Ok(Receipt { at: ask.moment.now, overflow: false }),
-            Around::Denied(denial) => Err(denial),
-            Around::Stuck => {
-                self.decide_slow(lane.identity(), ask.cost, Nanos::new(ask.moment.now), Some(note))
-            }
-        }
-    }
-
-    /// The same for what does not go straight. Without a `note`, only answers.
-    #[cold]
-    #[inline(never)]
-    fn decide_slow<N: Note>(
-        &self,
-        identity: &Identity,
-        cost: &Cost,
-        mut now: Nanos,
-        mut note: Option<&mut N>,
-    ) -> Result<Receipt, Denial> {
-        let mut recalled = false;
-        let mut held = i64::MIN;
-        loop {
-            let Some(mut path) = Path::find(&self.lines, &self.plan, identity) else {
-                return Err(Denial::unknown_tier(now.as_u64()));
-            };
-            let mut moment = self.moment(now);
-            moment.anchor.held = moment.anchor.held.max(held);
-            let ask = &Ask { cost, mode: N::MODE, moment };
-            let decided = match note.as_deref_mut() {
-                Some(note) => path.charge(&self.lines, ask, note),
-                None => path.judge(&self.lines, ask).map(|()| false),
-            };
-            match decided {
-                Ok(overflow) => {
-                    if overflow {
-                        self.counters.overflowed.fetch_add(1, Ordering::Relaxed);
-                    }
-                    return Ok(Receipt { at: moment.now, overflow });
-                }
-                Err(Stopped::Refused(denial)) => {
-                    // A total that has leases refuses only once they are back.
-                    if recalled || denial.level() != Level::Tier || !path.recall(&self.lines, &moment) {
-                        return Err(denial);
-                    }
-                    recalled = true;
-                }
-                Err(Stopped::Behind(later)) => {
-                    // A window that the limiter's clock has not reached itself was entered before the wall clock went back:
-                    // it is held, and not waited for.
-                    held = moment.anchor.origin.saturating_add(later.cast_signed());
-                    now = Nanos::new(later.min(self.now().as_u64())).max(now);
-                }
-                Err(Stopped::Changed) => {}
-            }
-        }
+    fn moment<'b>(&self, book: &'b Book, now: Nanos) -> Moment<'b> {
+        Moment { now: now.as_u64(), anchor: self.wall.anchor(), calendars: &book.plan.calendars }
     }
 }

@@ -82,8 +82,8 @@ impl<C: Caller> Caller for Observed<'_, C> {
 impl Limiter {
     /// The attribute that the policy's `evidence.attributes` calls `name`.
     pub fn attribute(&self, name: &str) -> Option<Attribute> {
-        let attributes = &self.plan().evidence.as_ref()?.attributes;
-        let index = attributes.iter().position(|known| known.as_str() == name)?;
+        let plan = self.plan();
+        let index = plan.evidence.as_ref()?.attributes.iter().position(|known| known.as_str() == name)?;
         u8::try_from(index).ok().map(Attribute)
     }
 
@@ -124,7 +124,7 @@ impl Shared {
         // On an overflow line nobody is told apart.
         let Some(member) = seat.or_else(|| self.seat_of(&identity.account)) else { return };
         let age = identity.since.map(|_| {
-            let unix = self.moment(crate::time::Nanos::new(at)).unix();
+            let unix = self.wall.anchor().unix(at);
             u32::try_from(identity.age(unix) / 1_000_000_000).unwrap_or(u32::MAX - 1)
         });
         observer.rings.push(

@@ -104,11 +104,11 @@ impl<'a> Permit<'a> {
             return Settlement::default();
         }
         let shared = self.limiter.shared();
-        let moment = shared.moment(now);
-        let settlement =
-            self.hold.settle(&shared.lines, &shared.plan, (&self.reserved, actual), &moment, || {
-                shared.now().as_u64()
-            });
+        let (amounts, clock) = ((&self.reserved, actual), || shared.now().as_u64());
+        let settlement = shared.books.with(|book| {
+            let latest = || if book.is_latest() { Arc::clone(book) } else { shared.books.copy() };
+            self.hold.settle(&shared.lines, latest, amounts, &shared.moment(book, now), clock)
+        });
         if let (Some(organization), Some((slot, generation))) = (self.observed, self.hold.account()) {
             let member = Member { slot, generation };
             shared.observe_settled(member, organization, actual, now.as_u64());
@@ -131,7 +131,7 @@ impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if self.open {
             let shared = self.limiter.shared();
-            let actual = match shared.plan.on_drop {
+            let actual = match shared.books.with(|book| book.plan.on_drop) {
                 OnDrop::Refund => Cost::FREE,
                 OnDrop::Charge => self.reserved,
             };

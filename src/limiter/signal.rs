@@ -79,7 +79,8 @@ impl Limiter {
     /// Where it does not count, with the reason.
     pub fn signal(&self, signal: Signal<'_>) -> Result<(), SignalError> {
         let shared = &self.shared;
-        let (Some(observer), Some(evidence)) = (&shared.observer, &shared.plan.evidence) else {
+        let plan = self.plan();
+        let (Some(observer), Some(evidence)) = (&shared.observer, &plan.evidence) else {
             return Err(SignalError::NotObserving);
         };
         let kind = evidence.signals.iter().position(|known| known.name.as_str() == signal.kind);
@@ -93,7 +94,7 @@ impl Limiter {
             return Err(SignalError::UnknownSubject);
         }
         let heard = correlators.signal(member, kind, signal.weight, source, now.as_u64(), changes);
-        observer.apply(&shared.lines, &shared.plan, changes, &shared.moment(now));
+        shared.books.with(|book| observer.apply(&shared.lines, book, changes, &shared.moment(book, now)));
         if heard { Ok(()) } else { Err(SignalError::Refused) }
     }
 
@@ -107,7 +108,7 @@ impl Limiter {
         let mut state = observer.state.lock();
         let State { correlators, changes } = &mut *state;
         let known = correlators.pardon(member, until, now.as_u64(), changes);
-        observer.apply(&shared.lines, &shared.plan, changes, &shared.moment(now));
+        shared.books.with(|book| observer.apply(&shared.lines, book, changes, &shared.moment(book, now)));
         known
     }
 
@@ -123,7 +124,7 @@ impl Limiter {
             cohort: Some(opinion.cohort).filter(|cohort| *cohort != 0),
             cohort_for: (opinion.cohort != 0).then(|| opinion.until.saturating_sub(now)),
             pardoned: opinion.pardoned,
-            shadow: observer.shadow,
+            shadow: self.plan().evidence.as_ref().is_none_or(|evidence| evidence.shadow),
         })
     }
 

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     id::{Key, Places},
-    policy::plan::{CACHE_LINE, FIRST_RULES, HEADER},
+    policy::plan::{CACHE_LINE, FIRST_RULES, HEADER, Under},
     sync::{AtomicU64, Ordering, fence},
 };
 
@@ -100,20 +100,26 @@ impl<'a> Head<'a> {
     /// Whether the slot seems to hold `key`; only the version or the guard makes sure.
     #[inline]
     pub(crate) fn seems(&self, key: &Key) -> bool {
-        self.differs_in(key, Meta::KIND, 0) == 0
+        self.differs_in(key, Meta::KIND, Under::default()) == 0
     }
 
-    /// 0 if the slot seems to hold `key` under the rules of `tier`.
+    /// 0 if the slot seems to hold `key` under these rules.
     #[inline]
-    pub(crate) fn differs(&self, key: &Key, tier: u8) -> u64 {
-        self.differs_in(key, Meta::KIND_AND_TIER, tier)
+    pub(crate) fn differs(&self, key: &Key, under: Under) -> u64 {
+        self.differs_in(key, Meta::KIND_AND_UNDER, under)
+    }
+
+    /// 0 if the line seems to be nobody's under these rules.
+    #[inline]
+    pub(crate) fn is_not_under(&self, under: Under) -> u64 {
+        (self.load(META) ^ Meta::unnamed(under).0) & Meta::KIND_AND_UNDER
     }
 
     #[inline]
-    fn differs_in(&self, key: &Key, meta: u64, tier: u8) -> u64 {
+    fn differs_in(&self, key: &Key, meta: u64, under: Under) -> u64 {
         (self.load(KEY) ^ key.words[0])
             | (self.load(KEY + 1) ^ key.words[1])
-            | (self.load(META) ^ Meta::of(key, tier).0) & meta
+            | (self.load(META) ^ Meta::of(key, under).0) & meta
     }
 
     /// The control word, to work words out from that [`lock_at`](Head::lock_at) is then given; `None` while somebody

@@ -2,6 +2,8 @@
 //!
 //! Each model has a mutant, a `cfg` that takes out the piece that the model is about; the model must fail with it.
 
+use std::collections::BTreeMap;
+
 use loom::{sync::Arc, thread};
 
 use super::{CacheLine, Line, Meta, Refunds};
@@ -12,8 +14,9 @@ use crate::{
     id::{Fingerprints, Id, Key},
     meter::Meter,
     policy::{
-        plan::{Capacity, GuardPlan, LevelPlan, Limit, Plan, Rule, TierPlan},
-        spec::OnDrop,
+        plan::{Capacity, GuardPlan, LevelPlan, Limit, Plan, Rule, TierPlan, Under},
+        quantity::ByteSize,
+        spec::{OnDrop, Policy, PolicyCapacity},
     },
     sync::{AtomicU64, Ordering},
     time::Anchor,
@@ -31,13 +34,28 @@ pub(crate) fn explore(model: impl Fn() + Sync + Send + 'static) {
 /// A plan of one tier with rules of one meter.
 pub(crate) fn plan_of(levels: [LevelPlan; 3]) -> Plan {
     Plan {
+        policy: Policy {
+            version: 1,
+            zone: "UTC".to_owned(),
+            week_start: Weekday::Monday,
+            on_drop: OnDrop::Refund,
+            fresh: false,
+            replicas: 1,
+            anonymous: None,
+            memory: ByteSize(0),
+            largest_factor: 16,
+            meters: Vec::new(),
+            capacity: PolicyCapacity::default(),
+            evidence: None,
+            tiers: BTreeMap::new(),
+        },
         meters: Vec::new(),
         tiers: vec![TierPlan::new(Name::new("tier").unwrap(), levels, GuardPlan::default(), &[])],
         calendars: Vec::new(),
         zone: "UTC".to_owned(),
         week_start: Weekday::Monday,
         on_drop: OnDrop::Refund,
-        capacity: Capacity { accounts: 1, organizations: 0, parked_accounts: 0, parked_organizations: 0 },
+        capacity: Capacity { accounts: 1, ..Capacity::default() },
         memory: 0,
         anonymous: None,
         replicas: 1,
@@ -140,14 +158,14 @@ fn loom_settle_and_replacement() {
         let lone = Lone::new();
         let generation = {
             let mut guard = lone.line().lock();
-            guard.replace(Some((&key(1), 0)), &[5], lone.refunds());
+            guard.replace(Some((&key(1), Under::default())), &[5], lone.refunds());
             guard.generation()
         };
         let replacer = {
             let lone = Arc::clone(&lone);
             thread::spawn(move || {
                 let mut guard = lone.line().lock();
-                guard.replace(Some((&key(2), 0)), &[9], lone.refunds());
+                guard.replace(Some((&key(2), Under::default())), &[9], lone.refunds());
             })
         };
         {
@@ -169,16 +187,16 @@ fn loom_settle_and_replacement() {
 fn loom_look_and_replacement() {
     explore(|| {
         let lone = Lone::new();
-        lone.line().lock().replace(Some((&key(1), 0)), &[1], lone.refunds());
+        lone.line().lock().replace(Some((&key(1), Under::default())), &[1], lone.refunds());
         let replacer = {
             let lone = Arc::clone(&lone);
             thread::spawn(move || {
-                lone.line().lock().replace(Some((&key(2), 0)), &[2], lone.refunds());
+                lone.line().lock().replace(Some((&key(2), Under::default())), &[2], lone.refunds());
             })
         };
         let seen = lone.line().snapshot();
         assert_eq!(seen.words[0], if seen.holds(&key(1)) { 1 } else { 2 });
-        assert_eq!(seen.meta, Meta::of(&key(1), 0));
+        assert_eq!(seen.meta, Meta::of(&key(1), Under::default()));
         replacer.join().unwrap();
         // The guard was let go.
         assert_eq!(lone.hot[0].word(0).load(Ordering::Relaxed) & 1, 0);

@@ -1,21 +1,21 @@
 //! What a header says besides the control word: whose line it is, and how its subject is tightened.
 
-use crate::{bucket::Factor, id::Key};
+use crate::{bucket::Factor, id::Key, policy::plan::Under};
 
 pub(super) const KEY: usize = 1;
 pub(super) const META: usize = 3;
 pub(super) const FACTOR: usize = 4;
 /// Meta, bits 0-2: the kind of the key; 0 in a slot that holds nobody.
 const KIND_MASK: u64 = 0x7;
-/// Meta, bits 3-8: the tier under whose rules the words are; a policy has at most 64.
-const TIER_SHIFT: u32 = 3;
-const TIER_MASK: u64 = 0x3f;
-/// Meta, bits 17-22: the tier before that; the same where the subject has always been in one.
-const BEFORE_SHIFT: u32 = 17;
-/// Meta, bits 23-43: how often the words were converted to other rules, wrapping; what a permit noted in another
+/// Meta, bits 3-11: under which rules the words are, a tier and a plan.
+const UNDER_SHIFT: u32 = 3;
+/// Meta, bits 12-17: the tier before that; the same where the subject has always been in one.
+const BEFORE_SHIFT: u32 = 12;
+const BEFORE_MASK: u64 = 0x3f;
+/// Meta, bits 18-43: how often the words were converted to other rules, wrapping; what a permit noted in another
 /// epoch does not speak of these words.
-const EPOCH_SHIFT: u32 = 23;
-const EPOCH_MASK: u64 = 0x1f_ffff;
+const EPOCH_SHIFT: u32 = 18;
+const EPOCH_MASK: u64 = 0x3ff_ffff;
 /// Meta, bits 44-63: open permits, a million at most. While there is one, the slot keeps its subject.
 const PERMITS_SHIFT: u32 = 44;
 const MOST_PERMITS: u32 = (1 << (64 - PERMITS_SHIFT)) - 1;
@@ -29,39 +29,41 @@ const COHORT_MASK: u64 = 0xfff;
 const EXPIRY_SHIFT: u32 = 20;
 const EXPIRY_MASK: u64 = (1 << COHORT_SHIFT) - 1;
 
-/// The kind of the key, the tier of the words, their epoch, and the open permits.
+/// The kind of the key, the rules of the words, their epoch, and the open permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Meta(pub(super) u64);
 
 impl Meta {
     /// The bits of the kind of the key.
     pub(super) const KIND: u64 = KIND_MASK;
-    /// The bits of the kind of the key and of the tier.
-    pub(super) const KIND_AND_TIER: u64 = KIND_MASK | TIER_MASK << TIER_SHIFT;
+    /// The bits of the kind of the key and of the rules.
+    pub(super) const KIND_AND_UNDER: u64 = KIND_MASK | Under::MASK << UNDER_SHIFT;
 
     /// Of a line that no key finds: a tier's total, an overflow line.
-    pub(crate) fn unnamed(tier: u8) -> Meta {
-        let tier = u64::from(tier) & TIER_MASK;
-        Meta(tier << TIER_SHIFT | tier << BEFORE_SHIFT)
+    #[inline]
+    pub(crate) fn unnamed(under: Under) -> Meta {
+        Meta(under.bits() << UNDER_SHIFT | u64::from(under.tier()) << BEFORE_SHIFT)
     }
 
-    pub(crate) fn of(key: &Key, tier: u8) -> Meta {
-        Meta(u64::from(key.kind) & KIND_MASK | Meta::unnamed(tier).0)
+    #[inline]
+    pub(crate) fn of(key: &Key, under: Under) -> Meta {
+        Meta(u64::from(key.kind) & KIND_MASK | Meta::unnamed(under).0)
     }
 
     pub(crate) fn kind(self) -> u8 {
         (self.0 & KIND_MASK) as u8
     }
 
+    /// Under which rules the words are.
     #[inline]
-    pub(crate) fn tier(self) -> u8 {
-        (self.0 >> TIER_SHIFT & TIER_MASK) as u8
+    pub(crate) fn under(self) -> Under {
+        Under::from_bits(self.0 >> UNDER_SHIFT)
     }
 
     /// Whether `tier` is the one that the subject had left for the one that it is in.
     pub(crate) fn had_left(self, tier: u8) -> bool {
-        let before = (self.0 >> BEFORE_SHIFT & TIER_MASK) as u8;
-        before == tier && before != self.tier()
+        let before = (self.0 >> BEFORE_SHIFT & BEFORE_MASK) as u8;
+        before == tier && before != self.under().tier()
     }
 
     #[inline]
@@ -77,11 +79,15 @@ impl Meta {
         Meta(self.0 & !(u64::MAX << PERMITS_SHIFT) | u64::from(open.min(MOST_PERMITS)) << PERMITS_SHIFT)
     }
 
-    /// The same subject under the rules of `tier`, in the next epoch.
-    pub(super) fn converted(self, tier: u8) -> Meta {
+    /// The same subject under other rules, in the next epoch.
+    pub(super) fn converted(self, under: Under) -> Meta {
         let epoch = u64::from(self.epoch().wrapping_add(1)) & EPOCH_MASK;
-        let tier = (u64::from(tier) & TIER_MASK) << TIER_SHIFT | u64::from(self.tier()) << BEFORE_SHIFT;
-        let meta = tier | u64::from(self.kind()) | epoch << EPOCH_SHIFT;
+        let before = match self.under().tier() {
+            // Another plan is no move.
+            same if same == under.tier() => self.0 & BEFORE_MASK << BEFORE_SHIFT,
+            left => u64::from(left) << BEFORE_SHIFT,
+        };
+        let meta = under.bits() << UNDER_SHIFT | before | u64::from(self.kind()) | epoch << EPOCH_SHIFT;
         Meta(meta).with_open_permits(self.open_permits())
     }
 }

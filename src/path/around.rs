@@ -6,7 +6,6 @@ use arrayvec::ArrayVec;
 
 use super::{
     Ask, Home, Note, Refused,
-    enter::converted,
     lane::{Answer, Charged, Lane, Look, Lost, Seen, TOTAL, finish},
     terms::{Account, Terms},
 };
@@ -14,8 +13,8 @@ use crate::{
     bucket::{Factor, Mode, Moment, Step, rate},
     decision::{Denial, Level},
     lease,
-    line::{Backoff, Head, Held, Version, Word},
-    policy::plan::{Charge, LEVELS, Limit, Plan},
+    line::{Backoff, Guard, Head, Held, Version, Word},
+    policy::plan::{Charge, LEVELS, Limit},
 };
 
 /// Looks at lines that others keep writing to, before each is read by itself, waiting for its guard.
@@ -48,7 +47,7 @@ type Served<'a> = Option<(Word<'a>, u64)>;
 impl<'a> Lane<'a> {
     /// Goes on from a look that admitted nobody.
     #[inline(never)]
-    pub(crate) fn go_around(self, plan: &Plan, ask: Ask<'_>, look: Look, note: &mut impl Note) -> Around {
+    pub(crate) fn go_around(self, ask: Ask<'_>, look: Look, note: &mut impl Note) -> Around {
         let (ask, mut look) = (&ask, look);
         let mut backoff = Backoff::new();
         for _ in 0..LOOKS {
@@ -56,13 +55,13 @@ impl<'a> Lane<'a> {
                 Look::Admitted(_) => Closer::Admitted,
                 Look::Refused(seen) => self.refused(ask, seen, |_, _| None),
                 Look::Guarded => self.look_guarded(ask),
-                Look::Winding(seen) => self.wind(plan, ask, seen, note),
+                Look::Winding(seen) => self.wind(ask, seen, note),
                 Look::Busy => Closer::Busy,
                 Look::Unclear => Closer::Unclear,
             };
             match closer {
                 Closer::Charged => return Around::Charged,
-                Closer::Admitted if self.commit_again(plan, ask, note) => return Around::Charged,
+                Closer::Admitted if self.commit_again(ask, note) => return Around::Charged,
                 Closer::Admitted | Closer::Unclear => break,
                 // There it is asked for less.
                 Closer::Refused(refused) if refused.is_clamped(ask.mode) => break,
@@ -77,13 +76,13 @@ impl<'a> Lane<'a> {
     /// Goes on from a commit that lost a line to another.
     #[cold]
     #[inline(never)]
-    pub(crate) fn commit_lost(self, plan: &Plan, ask: Ask<'_>, lost: Lost, note: &mut impl Note) -> bool {
-        if !self.commit_again(plan, &ask, note) {
+    pub(crate) fn commit_lost(self, ask: Ask<'_>, lost: Lost, note: &mut impl Note) -> bool {
+        if !self.commit_again(&ask, note) {
             return false;
         }
         if lost == Lost::Total && ask.mode == Mode::Spend {
             // The thread has met another there, which makes it hot.
-            self.lines.refill(&self.rules.total, self.identity.tier.as_u8(), true, &ask);
+            self.lines.refill(self.book, self.rules, true, &ask);
         }
         true
     }
@@ -188,7 +187,7 @@ impl<'a> Lane<'a> {
     /// Where a bucket takes more than a comparison, or threads have met on the tier's total: a check then asks the thread's
     /// leases in its place.
     #[inline(never)]
-    fn wind(self, plan: &Plan, ask: &Ask<'_>, mut seen: Seen, note: &mut impl Note) -> Closer<'a> {
+    fn wind(self, ask: &Ask<'_>, mut seen: Seen, note: &mut impl Note) -> Closer<'a> {
         let (mut lane, mut stripe) = (self, None);
         let may_be_leased = self.heads[TOTAL].may_be_leased();
         if may_be_leased && !self.heads[TOTAL].is_hot(ask.moment.now) {
@@ -200,6 +199,9 @@ impl<'a> Lane<'a> {
                 return Closer::Unclear;
             };
             let Some(version) = line.head().version() else { return Closer::Busy };
+            if !self.book.is_latest() {
+                return Closer::Unclear;
+            }
             (lane.heads[TOTAL], seen[TOTAL], stripe) = (line.head(), version, Some(line));
         }
         let refunds = self.lines.refunds(self.plain_home(Level::Tier));
@@ -217,7 +219,7 @@ impl<'a> Lane<'a> {
                     lane.finish(guards, ask, note);
                     Closer::Charged
                 }
-                Err(lost) if self.commit_lost(plan, *ask, lost, note) => Closer::Charged,
+                Err(lost) if self.commit_lost(*ask, lost, note) => Closer::Charged,
                 Err(_) => Closer::Unclear,
             },
             Look::Refused(seen) => match lane.refused(ask, seen, serve) {
@@ -242,13 +244,11 @@ impl<'a> Lane<'a> {
             let Some(version) = head.version() else { return Closer::Busy };
             read.push((head, version));
         }
-        let tier = self.identity.tier.as_u8();
-        let mut strange = self.heads[0].differs(&self.identity.account, tier);
+        let under = self.rules.under;
+        let mut strange =
+            self.heads[0].differs(&self.identity.account, under) | self.heads[TOTAL].is_not_under(under);
         if let Some(key) = &self.identity.organization {
-            strange |= self.heads[1].differs(key, tier);
-        }
-        if strange != 0 {
-            return Closer::Unclear;
+            strange |= self.heads[1].differs(key, under);
         }
         let word = |rule| self.word_of(Level::Account, rule);
         let standing = self.heads[0].standing(ask.moment.now);
@@ -261,7 +261,11 @@ impl<'a> Lane<'a> {
             let line = self.lines.line(self.home(level, terms.standing.cohort));
             let Some(head) = line.map(|line| line.head()) else { return Closer::Unclear };
             let Some(version) = head.version() else { return Closer::Busy };
+            strange |= head.is_not_under(under);
             read.push((head, version));
+        }
+        if strange | self.book.staleness() != 0 {
+            return Closer::Unclear;
         }
         let mut refused: Option<Refused<'a>> = None;
         for meter in ask.cost.spent() {
@@ -313,9 +317,9 @@ impl<'a> Lane<'a> {
     /// guard, waiting for it, and steps the buckets as they are then.
     #[cold]
     #[inline(never)]
-    pub(super) fn commit_again(self, plan: &Plan, ask: &Ask<'_>, note: &mut impl Note) -> bool {
-        let take = |level| self.take(level, plan, ask);
-        let Some(account) = take(Level::Account) else { return false };
+    pub(super) fn commit_again(self, ask: &Ask<'_>, note: &mut impl Note) -> bool {
+        let take = |level, cohort| self.take(level, cohort, ask);
+        let Some(account) = take(Level::Account, 0) else { return false };
         let word = |rule| self.word_of(Level::Account, rule);
         let standing = &Account { standing: account.standing(ask.moment.now), word: &word };
         let mut terms = Terms::new(self.rules, self.identity, standing, ask);
@@ -326,11 +330,7 @@ impl<'a> Lane<'a> {
         }
         for (level, place) in terms.present.levels().skip(1).zip(guards_of_rest) {
             let home = self.home(level, terms.standing.cohort);
-            let guard = match level {
-                Level::Cohort | Level::Pool => self.lines.line(home).map(|line| line.lock().into_held()),
-                Level::Account | Level::Organization | Level::Tier => take(level),
-            };
-            let Some(guard) = guard else { return false };
+            let Some(guard) = take(level, terms.standing.cohort) else { return false };
             if level == Level::Organization {
                 terms.organization = guard.standing(ask.moment.now);
             }
@@ -366,26 +366,17 @@ impl<'a> Lane<'a> {
         true
     }
 
-    /// The guard of a plain level's line, once it is under the caller's rules; `None` if it is another's.
-    fn take(&self, level: Level, plan: &Plan, ask: &Ask<'_>) -> Option<Held<'a>> {
-        let home = self.plain_home(level);
-        let mut guard = self.lines.line(home)?.lock();
+    /// The guard of a level's line, once it is under the caller's rules; `None` if it is another's, or has to be looked for
+    /// by a later book.
+    fn take(&self, level: Level, cohort: u16, ask: &Ask<'_>) -> Option<Held<'a>> {
+        let home = self.home(level, cohort);
         let key = match home {
             Home::Account(_) => Some(&self.identity.account),
             Home::Organization(_) => self.identity.organization.as_ref(),
             Home::Tier(_) | Home::Cohort(_) => None,
         };
-        if key.is_some_and(|key| !guard.holds(key)) {
-            return None;
-        }
-        let tier = self.identity.tier.as_u8();
-        if guard.meta().tier() != tier {
-            self.lines.count_move(guard.meta(), tier);
-            let rules = self.rules.level(level);
-            let words = converted(plan, level, rules, guard.meta(), &guard.snapshot().words, &ask.moment);
-            guard.change_tier(ask.moment.now, tier, &words, self.lines.refunds(home));
-        }
-        Some(guard.into_held())
+        let guard = self.lines.take(self.book, home, (key, self.identity.tier.as_u8()), &ask.moment);
+        guard.map(Guard::into_held)
     }
 }
 

@@ -6,12 +6,15 @@ use crate::{
     decision::Level,
     id::{Identity, Key},
     line::Meta,
-    policy::plan::{LevelPlan, Limit, MAX_RULES, Plan, TierPlan},
+    policy::{
+        book::Book,
+        plan::{LevelPlan, Limit, MAX_RULES, TierPlan, Under},
+    },
 };
 
 /// The path of one request, whose subjects may have no line.
 pub(crate) struct Path<'a> {
-    pub(super) plan: &'a Plan,
+    pub(super) book: &'a Book,
     pub(super) rules: &'a TierPlan,
     pub(super) identity: &'a Identity,
     account: Turn<'a>,
@@ -34,18 +37,19 @@ pub(super) enum Turn<'a> {
 pub(super) struct Newcomer<'a> {
     level: Level,
     key: &'a Key,
-    tier: u8,
+    under: Under,
 }
 
 impl<'a> Path<'a> {
     /// The lines of `identity`. `None` if its tier is none of the plan's.
-    pub(crate) fn find(lines: &'a Lines, plan: &'a Plan, identity: &'a Identity) -> Option<Path<'a>> {
+    pub(crate) fn find(lines: &'a Lines, book: &'a Book, identity: &'a Identity) -> Option<Path<'a>> {
         let tier = identity.tier.as_u8();
-        let rules = plan.tiers.get(usize::from(tier))?;
-        let turn = |level, key| Newcomer { level, key, tier }.find(lines);
+        let rules = book.tier(tier)?;
+        let under = rules.under;
+        let turn = |level, key| Newcomer { level, key, under }.find(lines);
         let home = Home::total(tier);
         Some(Path {
-            plan,
+            book,
             rules,
             identity,
             account: turn(Level::Account, &identity.account),
@@ -58,7 +62,7 @@ impl<'a> Path<'a> {
     /// Takes back what is leased of the tier's total, so that it is as if nobody had met there. Answers whether anything
     /// was.
     pub(crate) fn recall(&self, lines: &Lines, moment: &Moment<'_>) -> bool {
-        lines.recall(&self.rules.total, self.identity.tier.as_u8(), moment)
+        lines.recall(self.book, self.rules, moment)
     }
 
     pub(super) fn account(&self) -> Turn<'a> {
@@ -84,16 +88,16 @@ impl<'a> Path<'a> {
 
     /// Gives a line to each subject that has none.
     pub(crate) fn enter(&mut self, lines: &'a Lines, moment: &Moment<'_>) -> Option<Lane<'a>> {
-        let Path { plan, rules, identity, total, .. } = *self;
-        let account = self.account.enter(lines, plan, rules, moment)?;
+        let Path { book, rules, identity, total, .. } = *self;
+        let account = self.account.enter(lines, book, rules, moment)?;
         let organization = match &mut self.organization {
-            Some(turn) => Some(turn.enter(lines, plan, rules, moment)?),
+            Some(turn) => Some(turn.enter(lines, book, rules, moment)?),
             None => None,
         };
         self.overflow = account.key.is_none() || organization.is_some_and(|stop| stop.key.is_none());
         let organization = organization.unwrap_or(total);
         let heads = [account, organization, total].map(|stop| stop.line.head());
-        Some(Lane { rules, identity, lines, heads, homes: [account.home, organization.home] })
+        Some(Lane { book, rules, identity, lines, heads, homes: [account.home, organization.home] })
     }
 
     /// Charges every line of the path, or none; those who have no line are given one. Answers whether one of them was
@@ -114,12 +118,12 @@ impl<'a> Path<'a> {
             // The overflow line was not looked at yet.
             self.judge(lines, ask)?;
         }
-        if !lane.commit_again(self.plan, ask, note) {
+        if !lane.commit_again(ask, note) {
             return Err(Stopped::Changed);
         }
         if ask.mode == Mode::Spend && total.is_hot(ask.moment.now) {
             // What brought a check here was most likely an empty lease.
-            lines.refill(&self.rules.total, self.identity.tier.as_u8(), false, ask);
+            lines.refill(self.book, self.rules, false, ask);
         }
         Ok(self.overflow)
     }
@@ -129,13 +133,13 @@ impl<'a> Turn<'a> {
     fn enter(
         &mut self,
         lines: &'a Lines,
-        plan: &Plan,
+        book: &Book,
         rules: &TierPlan,
         moment: &Moment<'_>,
     ) -> Option<Stop<'a>> {
         let stop = match self {
             Turn::There(stop) => *stop,
-            Turn::Absent(newcomer) => newcomer.enter(lines, plan, rules.level(newcomer.level), moment)?,
+            Turn::Absent(newcomer) => newcomer.enter(lines, book, rules.level(newcomer.level), moment)?,
         };
         *self = Turn::There(stop);
         Some(stop)
@@ -168,15 +172,15 @@ impl<'a> Newcomer<'a> {
     fn enter(
         &self,
         lines: &'a Lines,
-        plan: &Plan,
+        book: &Book,
         rules: &LevelPlan,
         moment: &Moment<'_>,
     ) -> Option<Stop<'a>> {
-        let words = self.start(lines, plan, rules, moment);
+        let words = self.start(lines, book, rules, moment);
         let subjects = lines.subjects(self.level)?;
-        match subjects.insert(plan, self.key, self.tier, &words, moment) {
+        match subjects.insert(book, self.key, self.under, &words, moment) {
             Some(slot) => self.at(lines, Home::of(self.level, slot), Some(self.key)),
-            None => self.at(lines, Home::shared(self.level, self.tier), None),
+            None => self.at(lines, Home::shared(self.level, self.under.tier()), None),
         }
     }
 
@@ -185,16 +189,21 @@ impl<'a> Newcomer<'a> {
     pub(super) fn start(
         &self,
         lines: &Lines,
-        plan: &Plan,
+        book: &Book,
         rules: &LevelPlan,
         moment: &Moment<'_>,
     ) -> [u64; MAX_RULES] {
         let subjects = lines.subjects(self.level);
-        let parked = subjects.and_then(|subjects| subjects.parked_words(plan, self.key, self.tier, moment));
+        let parked = subjects.and_then(|subjects| subjects.parked_words(book, self.key, self.under, moment));
         let mut words = parked.unwrap_or_default();
-        let Some(overflow) = lines.line(Home::shared(self.level, self.tier)) else { return words };
+        let Some(overflow) = lines.line(Home::shared(self.level, self.under.tier())) else { return words };
         let overflow = overflow.snapshot();
-        for ((word, rule), used) in words.iter_mut().zip(&rules.rules).zip(overflow.words) {
+        let used = if overflow.meta.under() == self.under {
+            overflow.words
+        } else {
+            converted(book, self.level, rules, overflow.meta, &overflow.words, moment)
+        };
+        for ((word, rule), used) in words.iter_mut().zip(&rules.rules).zip(used) {
             match rule.limit {
                 // As if the newcomer had made all of the overflow line's charges: a bound of what it did make.
                 Limit::Rate(_) => *word = used,
@@ -212,14 +221,14 @@ impl<'a> Newcomer<'a> {
 /// The words of a subject that comes with another tier than it had, under the rules of the new one.
 #[cold]
 pub(super) fn converted(
-    plan: &Plan,
+    book: &Book,
     level: Level,
     rules: &LevelPlan,
     meta: Meta,
     words: &[u64; MAX_RULES],
     moment: &Moment<'_>,
 ) -> [u64; MAX_RULES] {
-    match plan.tiers.get(usize::from(meta.tier())) {
+    match book.rules(meta.under()) {
         Some(old) => bucket::convert(old.level(level), rules, words, moment),
         None => [0; MAX_RULES],
     }

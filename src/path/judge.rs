@@ -103,14 +103,15 @@ impl<'a> Path<'a> {
             }
             states.levels[turn.level() as usize] = state;
         }
-        Ok(states)
+        // All of it was read under rules that this book knows.
+        if self.book.is_latest() { Ok(states) } else { Err(Stopped::Changed) }
     }
 
     fn state(&self, lines: &Lines, turn: Turn<'a>, moment: &Moment<'_>) -> Result<State, Stopped> {
         let rules = self.rules.level(turn.level());
         match turn {
             Turn::Absent(newcomer) => {
-                let words = newcomer.start(lines, self.plan, rules, moment);
+                let words = newcomer.start(lines, self.book, rules, moment);
                 Ok(State { words, standing: Standing::GOOD })
             }
             Turn::There(stop) => {
@@ -119,11 +120,13 @@ impl<'a> Path<'a> {
                     return Err(Stopped::Changed);
                 }
                 let standing = seen.standing(moment.now);
-                if seen.meta.tier() == self.identity.tier.as_u8() {
+                if seen.meta.under() == self.rules.under {
                     return Ok(State { words: seen.words, standing });
                 }
-                let words = converted(self.plan, turn.level(), rules, seen.meta, &seen.words, moment);
-                Ok(State { words, standing: Standing { cohort: 0, ..standing } })
+                let words = converted(self.book, turn.level(), rules, seen.meta, &seen.words, moment);
+                let is_same_tier = seen.meta.under().tier() == self.rules.under.tier();
+                let cohort = if is_same_tier { standing.cohort } else { 0 };
+                Ok(State { words, standing: Standing { cohort, ..standing } })
             }
         }
     }

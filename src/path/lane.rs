@@ -21,7 +21,10 @@ use crate::{
     id::Identity,
     line::{Head, Held, Version, Word},
     meter::Cost,
-    policy::plan::{Charge, MAX_PATH_RULES, Plan, Present, Straight, Straights, TierPlan},
+    policy::{
+        book::Book,
+        plan::{Charge, MAX_PATH_RULES, Present, Straight, Straights, TierPlan},
+    },
 };
 
 /// Levels of a plain caller's path.
@@ -32,6 +35,7 @@ pub(super) const TOTAL: usize = PLAIN - 1;
 /// The lines of one request that it has whoever makes it: of its account, its organization and its tier.
 #[derive(Clone, Copy)]
 pub(crate) struct Lane<'a> {
+    pub(super) book: &'a Book,
     pub(super) rules: &'a TierPlan,
     pub(super) identity: &'a Identity,
     pub(super) lines: &'a Lines,
@@ -110,12 +114,12 @@ impl<'a> Lane<'a> {
     #[inline(always)]
     pub(crate) fn find(
         lines: &'a Lines,
-        plan: &'a Plan,
+        book: &'a Book,
         identity: &'a Identity,
         hints: Hints,
     ) -> Option<Lane<'a>> {
         let tier = identity.tier.as_u8();
-        let rules = plan.tiers.get(usize::from(tier))?;
+        let rules = book.tier(tier)?;
         let total = lines.total(tier)?;
         let (account_slot, account) = match hints.account {
             Some(slot) => (slot, lines.accounts.head(slot)?),
@@ -129,7 +133,7 @@ impl<'a> Lane<'a> {
             None => (0, total),
         };
         let homes = [Home::Account(account_slot), Home::Organization(organization_slot)];
-        Some(Lane { rules, identity, lines, heads: [account, organization, total], homes })
+        Some(Lane { book, rules, identity, lines, heads: [account, organization, total], homes })
     }
 
     pub(crate) fn identity(&self) -> &'a Identity {
@@ -163,14 +167,15 @@ impl<'a> Lane<'a> {
         let (Some(account_version), Some(total_version)) = (account.version(), total.version()) else {
             return Look::Busy;
         };
-        let tier = self.identity.tier.as_u8();
-        let mut strange = account.differs(&self.identity.account, tier);
+        let under = self.rules.under;
+        let mut strange = account.differs(&self.identity.account, under) | total.is_not_under(under);
+        strange |= self.book.staleness();
         let mut factors = account.factor_word();
         let mut organization_version = account_version;
         if let Some(key) = &self.identity.organization {
             let Some(version) = organization.version() else { return Look::Busy };
             organization_version = version;
-            strange |= organization.differs(key, tier);
+            strange |= organization.differs(key, under);
             factors |= organization.factor_word();
         }
         if strange != 0 {

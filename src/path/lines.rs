@@ -2,12 +2,15 @@
 
 use super::Ask;
 use crate::{
-    bucket::Moment,
+    bucket::{self, Moment},
     decision::Level,
     id::{Key, Places},
     lease::{Leases, Total},
-    line::{Head, Line, Meta, Refunds},
-    policy::plan::{LEVELS, LevelPlan, MAX_COHORTS, Plan},
+    line::{Guard, Head, Line, Meta, Refunds},
+    policy::{
+        book::Book,
+        plan::{MAX_COHORTS, MAX_RULES, Plan, TierPlan, Under, Words},
+    },
     sync::{AtomicU64, Ordering},
     table::{Arena, OutOfMemory, Subjects},
 };
@@ -91,43 +94,41 @@ impl Home {
 
 impl Lines {
     pub(crate) fn new(plan: &Plan, places: &Places) -> Result<Lines, OutOfMemory> {
-        let capacity = &plan.capacity;
-        let most = |levels: &[Level], count: fn(&LevelPlan) -> usize| {
-            let levels = plan.tiers.iter().flat_map(|tier| levels.iter().map(|level| tier.level(*level)));
-            levels.map(count).max().unwrap_or(0)
+        let (capacity, room) = (&plan.capacity, plan.room());
+        let words = |level| {
+            let Words { rules, rates, .. } = room.of(level);
+            (rules, rates)
         };
-        let rules =
-            |levels: &[Level]| (most(levels, |level| level.rules.len()), most(levels, LevelPlan::rates));
-        let tiers = Arena::new(plan.tiers.len() * TIER_LINES as usize, rules(&LEVELS))?;
+        let tiers = Arena::new(room.tiers * TIER_LINES as usize, words(Level::Pool))?;
         let cohorts = if plan.evidence.is_some() { MAX_COHORTS + 1 } else { 0 };
-        let cohorts = Arena::new(cohorts * plan.tiers.len(), rules(&[Level::Cohort]))?;
+        let cohorts = Arena::new(cohorts * room.tiers, words(Level::Cohort))?;
         for (arena, tier) in
-            [(&tiers, &|slot| slot / TIER_LINES), (&cohorts, &|slot| slot % plan.tiers.len() as u32)]
+            [(&tiers, &|slot| slot / TIER_LINES), (&cohorts, &|slot| slot % room.tiers as u32)]
                 as [(&Arena, &dyn Fn(u32) -> u32); 2]
         {
             for slot in 0..arena.slots() {
                 let slot = slot as u32;
                 if let Some(line) = arena.line(slot) {
-                    line.lock().set_meta(Meta::unnamed(tier(slot) as u8));
+                    line.lock().set_meta(Meta::unnamed(Under::new(tier(slot) as u8, 0)));
                 }
             }
         }
         Ok(Lines {
             accounts: Subjects::new(
-                plan,
                 Level::Account,
                 (capacity.accounts, capacity.parked_accounts),
+                room.of(Level::Account),
                 places.clone(),
             )?,
             organizations: Subjects::new(
-                plan,
                 Level::Organization,
                 (capacity.organizations, capacity.parked_organizations),
+                room.of(Level::Organization),
                 places.clone(),
             )?,
             tiers,
             cohorts,
-            leases: Leases::new(plan),
+            leases: Leases::new(room.tiers, room.of(Level::Tier).rules),
             moves: Moves::default(),
         })
     }
@@ -166,20 +167,94 @@ impl Lines {
 
     /// Gives the calling thread a new share of the total of `tier`, if that is hot, or just became so because the thread
     /// has `collided` with another there.
-    pub(super) fn refill(&self, rules: &LevelPlan, tier: u8, collided: bool, ask: &Ask<'_>) {
-        if let Some(total) = self.to_lease_from(rules, tier) {
+    pub(super) fn refill(&self, book: &Book, rules: &TierPlan, collided: bool, ask: &Ask<'_>) {
+        if let Some(total) = self.to_lease_from(book, rules) {
             self.leases.refill(total, collided, ask.cost, &ask.moment);
         }
     }
 
-    /// Takes back all leases on the total of `tier`. Answers whether there were any.
-    pub(super) fn recall(&self, rules: &LevelPlan, tier: u8, moment: &Moment<'_>) -> bool {
-        self.to_lease_from(rules, tier).is_some_and(|total| self.leases.recall(total, moment))
+    /// Takes the guard of a line, once it is under the rules in force for its tier or, of a subject, for `tier`; `None` if the
+    /// book is not the latest, or the line is not that of `key`.
+    pub(super) fn take(
+        &self,
+        book: &Book,
+        home: Home,
+        (key, tier): (Option<&Key>, u8),
+        moment: &Moment<'_>,
+    ) -> Option<Guard<'_>> {
+        let mut guard = self.line(home)?.lock();
+        if key.is_some_and(|key| !guard.holds(key)) || !book.is_latest() {
+            return None;
+        }
+        let (from, to) = (guard.meta().under(), Under::new(tier, book.current()));
+        if from == to {
+            return Some(guard);
+        }
+        let level = home.level();
+        if level == Level::Tier && guard.may_be_leased() {
+            // What is leased is in the order of the rules that it was leased under.
+            let old = book.rules(from)?;
+            drop(guard);
+            self.recall(book, old, moment);
+            guard = self.line(home)?.lock();
+            if guard.may_be_leased() || guard.meta().under() != from || !book.is_latest() {
+                return None;
+            }
+        }
+        if from.tier() != tier {
+            self.count_move(guard.meta(), tier);
+        }
+        let new = book.rules(to)?.level(level);
+        let words = match book.rules(from) {
+            Some(old) => bucket::convert(old.level(level), new, &guard.snapshot().words, moment),
+            // Of a tier that has just come: nobody was charged there yet.
+            None => [0; MAX_RULES],
+        };
+        guard.convert(moment.now, to, &words, self.refunds(home));
+        Some(guard)
     }
 
-    fn to_lease_from<'a>(&'a self, rules: &'a LevelPlan, tier: u8) -> Option<Total<'a>> {
-        let home = Home::total(tier);
-        Some(Total { tier, rules, line: self.line(home)?, refunds: self.refunds(home) })
+    /// How many lines there are to bring over, parked ones included.
+    pub(crate) fn places(&self) -> usize {
+        self.tiers.slots() + self.cohorts.slots() + self.accounts.slots() + self.organizations.slots()
+    }
+
+    /// Brings the line at a place under the plan in force, if it is not.
+    pub(crate) fn bring_over(&self, book: &Book, place: usize, moment: &Moment<'_>) {
+        let mut place = place;
+        for (arena, home) in [(&self.tiers, Home::Tier as fn(u32) -> Home), (&self.cohorts, Home::Cohort)] {
+            if let Some(slot) = u32::try_from(place).ok().filter(|slot| (*slot as usize) < arena.slots()) {
+                let tier = arena.head(slot).map_or(0, |head| head.meta().under().tier());
+                let is_known = book.rules(Under::new(tier, book.current())).is_some();
+                // Again where somebody leased meanwhile; not for a tier that there is not.
+                while is_known
+                    && book.is_latest()
+                    && self.take(book, home(slot), (None, tier), moment).is_none()
+                {}
+                return;
+            }
+            place -= arena.slots();
+        }
+        match place.checked_sub(self.accounts.slots()) {
+            None => self.accounts.bring_over(book, place, moment),
+            Some(place) => self.organizations.bring_over(book, place, moment),
+        }
+    }
+
+    /// Takes back all leases on the total of `tier`. Answers whether there were any.
+    pub(super) fn recall(&self, book: &Book, rules: &TierPlan, moment: &Moment<'_>) -> bool {
+        self.to_lease_from(book, rules).is_some_and(|total| self.leases.recall(total, moment))
+    }
+
+    fn to_lease_from<'a>(&'a self, book: &'a Book, rules: &'a TierPlan) -> Option<Total<'a>> {
+        let home = Home::total(rules.under.tier());
+        Some(Total {
+            book,
+            under: rules.under,
+            rules: &rules.total,
+            line: self.line(home)?,
+            refunds: self.refunds(home),
+        })
     }
 
     #[inline]

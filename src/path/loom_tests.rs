@@ -12,7 +12,8 @@ use crate::{
     },
     meter::{Cost, Meter},
     policy::{
-        plan::{LevelPlan, Limit, Plan},
+        book::Book,
+        plan::{LevelPlan, Limit, Under},
         rate::Rate,
     },
     time::Anchor,
@@ -21,7 +22,7 @@ use crate::{
 const MOMENT: Moment<'static> = Moment { now: 0, anchor: Anchor::new(0), calendars: &[] };
 
 struct World {
-    plan: Plan,
+    book: std::sync::Arc<Book>,
     lines: Lines,
     fingerprints: Fingerprints,
 }
@@ -40,10 +41,10 @@ impl World {
         let plan = plan_of([level_of(account), LevelPlan::default(), total]);
         let fingerprints = Fingerprints::new([1; 16]);
         let lines = Lines::new(&plan, &fingerprints.places()).unwrap();
-        let world = World { plan, lines, fingerprints };
+        let world = World { book: std::sync::Arc::new(Book::new(plan)), lines, fingerprints };
         for account in [1, 2] {
             let identity = world.identity(account);
-            Path::find(&world.lines, &world.plan, &identity).unwrap().enter(&world.lines, &MOMENT).unwrap();
+            Path::find(&world.lines, &world.book, &identity).unwrap().enter(&world.lines, &MOMENT).unwrap();
         }
         Arc::new(world)
     }
@@ -56,14 +57,14 @@ impl World {
     fn spend<N: Note>(&self, account: u64, note: &mut N) -> bool {
         let identity = self.identity(account);
         let ask = Ask { cost: &one(), mode: N::MODE, moment: MOMENT };
-        let lane = Lane::find(&self.lines, &self.plan, &identity, Hints::default()).unwrap();
+        let lane = Lane::find(&self.lines, &self.book, &identity, Hints::default()).unwrap();
         loop {
             let charged = match lane.look(&ask) {
                 Look::Admitted(seen) => match lane.commit(&ask, seen, note) {
                     Ok(()) => true,
-                    Err(lost) => lane.commit_lost(&self.plan, ask, lost, note),
+                    Err(lost) => lane.commit_lost(ask, lost, note),
                 },
-                look => match lane.go_around(&self.plan, ask, look, note) {
+                look => match lane.go_around(ask, look, note) {
                     Around::Charged => true,
                     Around::Denied(_) => return false,
                     Around::Stuck => false,
@@ -134,7 +135,7 @@ fn loom_charge_and_settlement() {
             let world = Arc::clone(&world);
             thread::spawn(move || world.spend(2, &mut Spend))
         };
-        hold.settle(&world.lines, &world.plan, (&one(), &Cost::FREE), &MOMENT, || 0);
+        hold.settle(&world.lines, || world.book.clone(), (&one(), &Cost::FREE), &MOMENT, || 0);
         assert!(other.join().unwrap());
         assert_eq!(world.spent(), (1, 1));
     });
@@ -154,10 +155,14 @@ fn loom_settlement_and_eviction() {
             thread::spawn(move || {
                 let newcomer = world.fingerprints.key(Id::Integer(9));
                 let line = world.lines.line(Home::Account(slot)).unwrap();
-                line.lock().replace(Some((&newcomer, 0)), &[3], world.lines.refunds(Home::Account(slot)));
+                line.lock().replace(
+                    Some((&newcomer, Under::default())),
+                    &[3],
+                    world.lines.refunds(Home::Account(slot)),
+                );
             })
         };
-        hold.settle(&world.lines, &world.plan, (&one(), &Cost::FREE), &MOMENT, || 0);
+        hold.settle(&world.lines, || world.book.clone(), (&one(), &Cost::FREE), &MOMENT, || 0);
         other.join().unwrap();
         let seen = world.lines.line(Home::Account(slot)).unwrap().snapshot();
         assert_eq!(seen.words[0], 3);

@@ -29,10 +29,12 @@ mod terms;
 
 pub(crate) use around::Around;
 pub(crate) use enter::Path;
-pub(crate) use lane::{Lane, Look, Seen};
+pub(crate) use lane::{Lane, Look, Lost, Seen};
 pub(crate) use lines::{Home, Lines};
 pub(crate) use settle::Hold;
 pub use settle::Settlement;
+
+use std::sync::Arc;
 
 use crate::{
     bucket::{self, Factor, Mode, Moment, Step},
@@ -40,7 +42,10 @@ use crate::{
     id::Key,
     line::{Held, Line, Refunds},
     meter::{Cost, Meter},
-    policy::plan::{Charge, Present},
+    policy::{
+        book::Book,
+        plan::{Charge, Present},
+    },
 };
 use terms::Terms;
 
@@ -164,6 +169,10 @@ impl<'a> Refused<'a> {
 /// A permit's notes of what it was charged to; those who spend at once take none.
 pub(crate) trait Note {
     const MODE: Mode;
+
+    /// Notes the book that was charged by, once all was.
+    #[inline(always)]
+    fn charged_by(&mut self, _: &Arc<Book>) {}
 
     /// Notes a line that is about to be charged, under its guard.
     fn line(&mut self, home: Home, guard: &mut Held<'_>, ask: &Ask<'_>);

@@ -4,6 +4,8 @@
 //! open permit is counted on its line, and a line with open permits is not given to another subject. If it happens
 //! all the same (a subject was forgotten on purpose), the generation differs and nothing is settled there.
 
+use std::sync::Arc;
+
 use arrayvec::ArrayVec;
 
 use super::{Ask, Home, Lines, Note};
@@ -12,7 +14,10 @@ use crate::{
     id::Identity,
     line::{Held, Refunds},
     meter::{Cost, MAX_METERS, Meter},
-    policy::plan::{Charge, LEVELS, Limit, MAX_PATH_RULES, Plan, Present, TierPlan},
+    policy::{
+        book::Book,
+        plan::{Charge, LEVELS, Limit, MAX_PATH_RULES, Present, TierPlan},
+    },
 };
 
 /// One line that a permit was charged to.
@@ -27,7 +32,8 @@ pub(crate) struct Visited {
 /// All that a permit was charged to.
 #[derive(Clone, Debug)]
 pub(crate) struct Hold {
-    /// The tier under whose rules it was charged.
+    /// What it was charged by, and the tier; none before it was.
+    book: Option<Arc<Book>>,
     tier: u8,
     /// The levels that were charged.
     present: Present,
@@ -74,6 +80,7 @@ impl Settlement {
 impl Hold {
     pub(crate) fn new(identity: &Identity) -> Hold {
         Hold {
+            book: None,
             tier: identity.tier.as_u8(),
             present: Present::plain(identity.organization.is_some()),
             held: ArrayVec::new(),
@@ -91,16 +98,20 @@ impl Hold {
 
     /// Replaces the charge of `reserved` by one of `actual` on every line, one line after the other, at `moment` or at
     /// what `clock` says then, whichever is later.
+    ///
+    /// A line that is under other rules by now is settled by rule name. `latest` gets the latest book.
     pub(crate) fn settle(
         &self,
         lines: &Lines,
-        plan: &Plan,
+        latest: impl Fn() -> Arc<Book>,
         (reserved, actual): (&Cost, &Cost),
         moment: &Moment<'_>,
         clock: impl Fn() -> u64,
     ) -> Settlement {
         let mut settlement = Settlement::default();
-        let Some(tier) = plan.tiers.get(usize::from(self.tier)) else { return settlement };
+        let charged_by = self.book.as_ref().and_then(|book| book.plan.tiers.get(usize::from(self.tier)));
+        let Some(tier) = charged_by else { return settlement };
+        let mut book = latest();
         let gives_back = reserved.spent_or(actual).any(|meter| reserved.amount(meter) > actual.amount(meter));
         for held in &self.held {
             let level = held.home.level();
@@ -116,8 +127,13 @@ impl Hold {
             // Read under the guard, so that it is no earlier than any charge: what is given back depends on it.
             let now = if gives_back { moment.now.max(clock()) } else { moment.now };
             let moment = &Moment { now, ..*moment };
+            // Under the guard, so that nobody brings the line under later rules meanwhile.
+            while !book.is_latest() {
+                book = latest();
+            }
+            let moment = &Moment { calendars: &book.plan.calendars, ..*moment };
             let meta = guard.meta();
-            let current = plan.tiers.get(usize::from(meta.tier())).unwrap_or(tier);
+            let current = book.rules(meta.under()).unwrap_or(tier);
             let same = meta.epoch() == held.epoch;
             let mut marks = self.marks.iter();
             for meter in reserved.spent_or(actual) {
@@ -156,6 +172,11 @@ impl Hold {
 
 impl Note for Hold {
     const MODE: Mode = Mode::Hold;
+
+    #[inline]
+    fn charged_by(&mut self, book: &Arc<Book>) {
+        self.book = Some(Arc::clone(book));
+    }
 
     #[inline]
     fn line(&mut self, home: Home, guard: &mut Held<'_>, ask: &Ask<'_>) {

@@ -6,7 +6,10 @@ use crate::{
     bucket::{self, Factor, Moment},
     decision::Level,
     line::{Guard, Standing},
-    policy::plan::{Limit, Plan, Rule},
+    policy::{
+        book::Book,
+        plan::{Limit, Rule, Under},
+    },
 };
 
 impl Lines {
@@ -29,7 +32,7 @@ impl Lines {
     /// Whether it is still there.
     pub(crate) fn join(
         &self,
-        plan: &Plan,
+        book: &Book,
         (slot, generation): (u32, u32),
         (cohort, until): (u16, u64),
         moment: &Moment<'_>,
@@ -38,7 +41,7 @@ impl Lines {
         let standing = guard.standing(moment.now);
         let until = if standing.factor == Factor::ONE { until } else { standing.until.max(until) };
         if standing.cohort != cohort {
-            self.carry_over(plan, &guard, cohort, moment);
+            self.carry_over(book, &guard, cohort, moment);
         }
         set(&mut guard, Standing { cohort, until, ..standing });
         true
@@ -55,13 +58,12 @@ impl Lines {
     }
 
     /// Clears the lines of a cohort that has no member any more.
-    pub(crate) fn dissolve(&self, plan: &Plan, cohort: u16) {
-        for (tier, rules) in plan.tiers.iter().enumerate() {
-            let Ok(tier) = u8::try_from(tier) else { return };
-            let home = self.cohort_home(cohort, tier);
+    pub(crate) fn dissolve(&self, book: &Book, cohort: u16) {
+        for rules in &book.plan.tiers {
+            let home = self.cohort_home(cohort, rules.under.tier());
             if let Some(line) = self.line(home) {
                 let words = vec![0; rules.level(Level::Cohort).rules.len()];
-                line.lock().empty(tier, &words, self.refunds(home));
+                line.lock().empty(rules.under, &words, self.refunds(home));
             }
         }
     }
@@ -73,14 +75,15 @@ impl Lines {
 
     /// Charges a cohort with what a member has spent in windows and rates that the two have in common; at most to its
     /// limit, so that it is whole again when its window ends.
-    fn carry_over(&self, plan: &Plan, account: &Guard<'_>, cohort: u16, moment: &Moment<'_>) {
-        let tier = account.meta().tier();
-        let Some(rules) = plan.tiers.get(usize::from(tier)) else { return };
-        let Some(line) = self.line(self.cohort_home(cohort, tier)) else { return };
+    fn carry_over(&self, book: &Book, account: &Guard<'_>, cohort: u16, moment: &Moment<'_>) {
+        let under = account.meta().under();
+        let (to, home) = (Under::new(under.tier(), book.current()), self.cohort_home(cohort, under.tier()));
+        let (Some(own_rules), Some(rules)) = (book.rules(under), book.rules(to)) else { return };
         let words = account.snapshot().words;
-        let mut line = line.lock();
+        let Some(mut line) = self.take(book, home, (None, under.tier()), moment) else { return };
         for (index, rule) in rules.level(Level::Cohort).rules.iter().enumerate() {
-            let of_account = rules.account.rules.iter().zip(words).find(|(own, _)| counts_alike(own, rule));
+            let of_account =
+                own_rules.account.rules.iter().zip(words).find(|(own, _)| counts_alike(own, rule));
             if let (Some((own, word)), Some(into)) = (of_account, line.word(index)) {
                 let spent = bucket::used(&own.limit, word, moment);
                 line.set_word(index, bucket::carry_over(&rule.limit, into, spent, moment));

@@ -3,9 +3,11 @@
 //! Invariant: what comes out is valid as a whole. The request path looks nothing up by name, divides nothing
 //! by the replicas, and meets no limit that could not admit a single token, but for a budget of 0.
 
+use std::sync::Arc;
+
 use super::{
     error::{KeyPath, PolicyError, Problem, nearest},
-    plan::{Capacity, GuardPlan, LevelPlan, MAX_PATH_RULES, MAX_TIERS, MeterPlan, Plan, TierPlan},
+    plan::{Capacity, GuardPlan, LevelPlan, MAX_PATH_RULES, MAX_RULES, MAX_TIERS, MeterPlan, Plan, TierPlan},
     quantity::{Amount, ByteSize},
     spec::{Policy, PolicyTier, PolicyTotal, VERSION},
 };
@@ -96,13 +98,14 @@ impl<'a> Compiler<'a> {
         let tiers = self.tiers(&root.key("tiers"), &meters);
         let anonymous = self.anonymous(&root.key("anonymous"), &tiers);
         let mut plan = Plan {
+            policy: self.policy.clone(),
             meters,
             tiers,
             calendars: std::mem::take(&mut self.calendars)
                 .into_iter()
-                .map(|(_, calendar)| calendar)
+                .map(|(_, calendar)| Arc::new(calendar))
                 .collect(),
-            capacity: Capacity { accounts: 0, organizations: 0, parked_accounts: 0, parked_organizations: 0 },
+            capacity: Capacity::default(),
             anonymous,
             replicas: self.replicas,
             zone: self.policy.zone.clone(),
@@ -115,6 +118,7 @@ impl<'a> Compiler<'a> {
         };
         self.capacity(&root.key("capacity"), &mut plan);
         plan.warnings = std::mem::take(&mut self.warnings);
+        plan.number(0);
         plan
     }
 
@@ -174,7 +178,7 @@ impl<'a> Compiler<'a> {
             if meter.least.0 == 0 {
                 self.problem(&path.key("least"), "a request that spends any spends at least 1");
             }
-            meters.extend(name.map(|name| MeterPlan { name, least: meter.least.0 }));
+            meters.extend(name.map(|name| MeterPlan { name, retired: false, least: meter.least.0 }));
         }
         meters
     }
@@ -326,7 +330,16 @@ impl<'a> Compiler<'a> {
         let parked_accounts = parked("parked_accounts", written.parked_accounts, accounts_last, accounts);
         let parked_organizations =
             parked("parked_organizations", written.parked_organizations, organizations_last, organizations);
-        plan.capacity = Capacity { accounts, organizations, parked_accounts, parked_organizations };
+        let spare_rules = self.most_of(&path.key("spare_rules"), written.spare_rules, MAX_RULES);
+        let spare_tiers = self.most_of(&path.key("spare_tiers"), written.spare_tiers, MAX_TIERS);
+        plan.capacity = Capacity {
+            accounts,
+            organizations,
+            parked_accounts,
+            parked_organizations,
+            spare_rules,
+            spare_tiers: spare_tiers.min(MAX_TIERS - plan.tiers.len().min(MAX_TIERS)),
+        };
         let bytes = plan.table_bytes();
         if bytes.total > plan.memory {
             let message = format!(
@@ -341,6 +354,17 @@ impl<'a> Compiler<'a> {
                 ByteSize(bytes.total.div_ceil(1 << 20).saturating_mul(1 << 20)),
             );
             self.problem(path, message);
+        }
+    }
+
+    /// A number of at most `most`.
+    fn most_of(&mut self, path: &KeyPath, written: Amount, most: usize) -> usize {
+        match usize::try_from(written.0) {
+            Ok(count) if count <= most => count,
+            _ => {
+                self.problem(path, format!("{written} is out of range; expected 0 to {most}"));
+                0
+            }
         }
     }
 

@@ -49,6 +49,12 @@ pub struct Description {
     pub parked_accounts: u64,
     /// How many idle organizations are remembered for a quota or budget.
     pub parked_organizations: u64,
+    /// How many more rules than this policy's largest a level of a later policy may have.
+    pub spare_rules: u64,
+    /// How many tiers later policies may add.
+    pub spare_tiers: u64,
+    /// Whether what has come while something else is gone starts anew when this policy replaces another.
+    pub fresh: bool,
     /// Bytes that the tables take.
     pub table_bytes: u64,
     /// Bytes that they may take.
@@ -162,6 +168,9 @@ impl Plan {
             organizations: self.capacity.organizations as u64,
             parked_accounts: self.capacity.parked_accounts as u64,
             parked_organizations: self.capacity.parked_organizations as u64,
+            spare_rules: self.capacity.spare_rules as u64,
+            spare_tiers: self.capacity.spare_tiers as u64,
+            fresh: self.policy.fresh,
             table_bytes: self.table_bytes().total,
             memory: self.memory,
             tiers: self.tiers.iter().map(|tier| self.describe_tier(tier)).collect(),

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a [`Plan`](plan::Plan) comes only out of `compile`, which has checked all of it.
 
+pub(crate) mod book;
 mod compile;
 pub(crate) mod describe;
 pub(crate) mod error;
@@ -11,6 +12,7 @@ pub(crate) mod plan;
 pub(crate) mod quantity;
 pub(crate) mod rate;
 pub(crate) mod spec;
+pub(crate) mod succeed;
 #[cfg(feature = "toml")]
 mod text;
 
@@ -25,4 +27,5 @@ pub use self::{
         OnDrop, Policy, PolicyCapacity, PolicyEvidence, PolicyFloor, PolicyLevel, PolicyMeter, PolicyRamp,
         PolicyReserve, PolicyRule, PolicyRules, PolicySignal, PolicyTier, PolicyTotal,
     },
+    succeed::ReloadError,
 };

@@ -3,14 +3,18 @@
 
 mod evidence;
 mod guard;
+mod room;
 
 pub(crate) use evidence::{EvidencePlan, KINDS, MAX_ATTRIBUTES, MAX_COHORTS, MAX_SIGNALS, SignalPlan};
 pub(crate) use guard::{GuardPlan, OwnUse, Ramp};
+pub(crate) use room::{CACHE_LINE, Capacity, FIRST_RULES, GROUP, HEADER, Room, Words, groups_for, lines_for};
+
+use std::sync::Arc;
 
 use super::{
     quantity::{TokenRate, WindowLimit},
     rate::{Rate, Ticks},
-    spec::OnDrop,
+    spec::{OnDrop, Policy},
 };
 use crate::{
     calendar::{Calendar, Period, Weekday},
@@ -24,14 +28,54 @@ pub(crate) const MAX_RULES: usize = 16;
 pub(crate) const MAX_PATH_RULES: usize = 32;
 /// How many tiers a policy may have.
 pub(crate) const MAX_TIERS: usize = 64;
+/// How many plans the lines of one limiter may be under at once.
+pub(crate) const MAX_PLANS: usize = 8;
+
+/// Under which rules the words of a line are: a tier of a plan, by its place among those that a limiter knows.
+///
+/// | bits | what |
+/// |---|---|
+/// | 0-5 | the tier |
+/// | 6-8 | the plan |
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Under(u16);
+
+impl Under {
+    const TIER_BITS: u32 = MAX_TIERS.ilog2();
+    /// All of its bits.
+    pub(crate) const MASK: u64 = (MAX_TIERS * MAX_PLANS) as u64 - 1;
+
+    pub(crate) fn new(tier: u8, plan: u8) -> Under {
+        Under::from_bits((u64::from(tier) % MAX_TIERS as u64) | (u64::from(plan) << Under::TIER_BITS))
+    }
+
+    pub(crate) fn from_bits(bits: u64) -> Under {
+        Under((bits & Under::MASK) as u16)
+    }
+
+    #[inline]
+    pub(crate) fn bits(self) -> u64 {
+        u64::from(self.0)
+    }
+
+    pub(crate) fn tier(self) -> u8 {
+        (usize::from(self.0) % MAX_TIERS) as u8
+    }
+
+    pub(crate) fn plan(self) -> u8 {
+        (self.0 >> Under::TIER_BITS) as u8
+    }
+}
 
 /// A compiled policy: every check passed, nothing left to look up by name.
 #[derive(Debug)]
 pub struct Plan {
+    /// What it was compiled from.
+    pub(crate) policy: Policy,
     pub(crate) meters: Vec<MeterPlan>,
     pub(crate) tiers: Vec<TierPlan>,
     /// Each (zone, period) that a quota names, once.
-    pub(crate) calendars: Vec<Calendar>,
+    pub(crate) calendars: Vec<Arc<Calendar>>,
     pub(crate) capacity: Capacity,
     pub(crate) on_drop: OnDrop,
     /// Index of the tier of anonymous callers.
@@ -53,99 +97,19 @@ pub struct Plan {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MeterPlan {
     pub(crate) name: Name,
+    /// Whether the policy has it no more.
+    pub(crate) retired: bool,
     /// The least that a request which spends any of it spends.
     pub(crate) least: u64,
-}
-
-/// How many subjects each table holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Capacity {
-    pub(crate) accounts: usize,
-    pub(crate) organizations: usize,
-    /// Accounts that are idle but for quotas and budgets; 0 where no account rule is one.
-    pub(crate) parked_accounts: usize,
-    pub(crate) parked_organizations: usize,
-}
-
-/// Bytes of the tables: of one entry of each, and of all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TableBytes {
-    pub(crate) account: u64,
-    pub(crate) organization: u64,
-    pub(crate) parked_account: u64,
-    pub(crate) parked_organization: u64,
-    pub(crate) total: u64,
-}
-
-/// Bytes of a word.
-const WORD: u64 = 8;
-
-/// Words of a line before its rules': control, key, meta, factor.
-pub(crate) const HEADER: usize = 5;
-/// Words in a cache line of 64 bytes.
-pub(crate) const CACHE_LINE: usize = 8;
-
-/// Rules whose words are in the first cache line of a line.
-pub(crate) const FIRST_RULES: usize = CACHE_LINE - HEADER;
-
-/// Cache lines of a line with `rules` rules.
-pub(crate) fn lines_for(rules: usize) -> usize {
-    (HEADER + rules).div_ceil(CACHE_LINE)
-}
-/// Slots in a group of a table: a table has whole groups. The tags of 32 fill a cache line.
-pub(crate) const GROUP: usize = 32;
-/// A table has one slot in this many more than its capacity. A newcomer that finds its two groups full has no place,
-/// and with this room that first happens when the table is full to its capacity, or nearly: at 98% of a million, at 99%
-/// of 100,000 (the least of five random fillings each).
-const HEADROOM: usize = 16;
-
-/// Groups of a table for `capacity` subjects.
-pub(crate) fn groups_for(capacity: usize) -> usize {
-    capacity.saturating_add(capacity.div_ceil(HEADROOM)).div_ceil(GROUP)
-}
-/// Bytes of a group besides its lines: a tag of two bytes for each slot, and a guard word.
-const GROUP_BYTES: u64 = 2 * GROUP as u64 + WORD;
-
-impl Plan {
-    /// What the tables of accounts and organizations take. A slot holds a subject of any tier, so each is as
-    /// large as the tier with the most rules needs.
-    ///
-    /// - a line: a header and a word for each rule, in whole cache lines; and, apart from it, a word for each rate
-    ///   (what it gave back);
-    /// - a parked entry: a header and a word for each quota and budget, in whole cache lines;
-    /// - for either, its part of a group.
-    pub(crate) fn table_bytes(&self) -> TableBytes {
-        let most = |level: Level, counts: fn(&Limit) -> bool| -> usize {
-            let rules = |tier: &TierPlan| tier.level(level).rules.iter().filter(|r| counts(&r.limit)).count();
-            self.tiers.iter().map(rules).max().unwrap_or(0)
-        };
-        let hot = |rules| lines_for(rules) * CACHE_LINE;
-        // At most `MAX_RULES` words and as many again.
-        let line = |level| {
-            (hot(most(level, |_| true)) + most(level, |limit| matches!(limit, Limit::Rate(_)))) as u64 * WORD
-        };
-        let parked = |level| hot(most(level, Limit::outlives_idling)) as u64 * WORD;
-        let (account, organization) = (line(Level::Account), line(Level::Organization));
-        let (parked_account, parked_organization) = (parked(Level::Account), parked(Level::Organization));
-        let Capacity { accounts, organizations, parked_accounts, parked_organizations } = self.capacity;
-        let total = [
-            (accounts, account),
-            (organizations, organization),
-            (parked_accounts, parked_account),
-            (parked_organizations, parked_organization),
-        ]
-        .into_iter()
-        .fold(0_u64, |sum, (count, bytes)| {
-            let groups = groups_for(count) as u64;
-            sum.saturating_add(groups.saturating_mul(GROUP_BYTES + GROUP as u64 * bytes))
-        });
-        TableBytes { account, organization, parked_account, parked_organization, total }
-    }
 }
 
 #[derive(Debug)]
 pub(crate) struct TierPlan {
     pub(crate) name: Name,
+    /// What lines under these rules say.
+    pub(crate) under: Under,
+    /// Whether the policy has it no more: its rules are kept for what is owed under them, and its callers refused.
+    pub(crate) retired: bool,
     pub(crate) account: LevelPlan,
     pub(crate) organization: LevelPlan,
     pub(crate) total: LevelPlan,
@@ -281,8 +245,17 @@ impl TierPlan {
             all.extend(of(Level::Pool, &guard.pool));
             Charges { all: all.into_boxed_slice(), without_organization, plain }
         });
-        let mut tier =
-            TierPlan { name, account, organization, total, guard, charges, straight: Default::default() };
+        let mut tier = TierPlan {
+            name,
+            under: Under::default(),
+            retired: false,
+            account,
+            organization,
+            total,
+            guard,
+            charges,
+            straight: Default::default(),
+        };
         tier.straight = [false, true].map(|organization| {
             std::array::from_fn(|meter| {
                 let charges = Meter::from_index(meter).map(|meter| tier.plain_charges(meter, organization));
@@ -329,7 +302,7 @@ impl TierPlan {
 }
 
 /// The rules of one level of a tier, in the order of their words in a line: that of their meters.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct LevelPlan {
     pub(crate) rules: Box<[Rule]>,
 }

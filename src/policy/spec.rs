@@ -38,6 +38,10 @@ pub struct Policy {
     /// flight is let go either way.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_drop: OnDrop,
+    /// Whether rules, meters and tiers that have come while others are gone start anew when this policy takes the place of
+    /// another (`Limiter::reload`); else that is refused, as it may be a change of names. Default `false`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fresh: bool,
     /// How many processes share the limits; each enforces one share, rounded down. Default 1.
     #[serde(default = "one")]
     pub replicas: u64,
@@ -119,6 +123,11 @@ pub struct PolicyCapacity {
     /// The same for organizations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parked_organizations: Option<Amount>,
+    /// How many more rules than this policy's a level of a later one may have without a restart (`Limiter::reload`); what is
+    /// left of a line's last cache line is free in any case. Default 0.
+    pub spare_rules: Amount,
+    /// How many tiers later policies may add. Default 4.
+    pub spare_tiers: Amount,
 }
 
 impl Default for PolicyCapacity {
@@ -128,6 +137,8 @@ impl Default for PolicyCapacity {
             organizations: Amount(10_000),
             parked_accounts: None,
             parked_organizations: None,
+            spare_rules: Amount(0),
+            spare_tiers: Amount(4),
         }
     }
 }

@@ -8,7 +8,10 @@ use crate::{
     decision::Level,
     id::{Fingerprints, Id},
     line::loom_tests::{explore, level_of, plan_of},
-    policy::plan::{LevelPlan, Limit, MAX_RULES, Plan},
+    policy::{
+        book::Book,
+        plan::{LevelPlan, Limit, MAX_RULES, Plan, Under},
+    },
     time::Anchor,
 };
 
@@ -20,11 +23,19 @@ fn plan() -> Plan {
     plan_of([level_of(Limit::InFlight { limit: 10 }), LevelPlan::default(), LevelPlan::default()])
 }
 
+/// A table for the accounts of `book`, one of them, and so many that are parked.
+fn table(book: &Book, parked: usize, fingerprints: &Fingerprints) -> Subjects {
+    let words = book.plan.room().of(Level::Account);
+    Subjects::new(Level::Account, (1, parked), words, fingerprints.places()).unwrap()
+}
+
 /// A table of one group of which all slots but one owe something.
-fn crowded(plan: &Plan, fingerprints: &Fingerprints) -> Subjects {
-    let subjects = Subjects::new(plan, Level::Account, (1, 0), fingerprints.places()).unwrap();
+fn crowded(plan: &Book, fingerprints: &Fingerprints) -> Subjects {
+    let subjects = table(plan, 0, fingerprints);
     for id in 1..WAYS as u64 {
-        let slot = subjects.insert(plan, &fingerprints.key(Id::Integer(id)), 0, &FRESH, &MOMENT).unwrap();
+        let slot = subjects
+            .insert(plan, &fingerprints.key(Id::Integer(id)), Under::default(), &FRESH, &MOMENT)
+            .unwrap();
         subjects.line(slot).unwrap().lock().set_word(0, 1);
     }
     subjects
@@ -35,14 +46,14 @@ fn crowded(plan: &Plan, fingerprints: &Fingerprints) -> Subjects {
 fn loom_insert_and_insert() {
     explore(|| {
         let fingerprints = Fingerprints::new([1; 16]);
-        let plan = Arc::new(plan());
-        let subjects = Arc::new(Subjects::new(&plan, Level::Account, (1, 0), fingerprints.places()).unwrap());
+        let plan = Arc::new(Book::new(plan()));
+        let subjects = Arc::new(table(&plan, 0, &fingerprints));
         let key = fingerprints.key(Id::Integer(99));
         let other = {
             let (plan, subjects) = (Arc::clone(&plan), Arc::clone(&subjects));
-            thread::spawn(move || subjects.insert(&plan, &key, 0, &FRESH, &MOMENT).unwrap())
+            thread::spawn(move || subjects.insert(&plan, &key, Under::default(), &FRESH, &MOMENT).unwrap())
         };
-        let slot = subjects.insert(&plan, &key, 0, &FRESH, &MOMENT).unwrap();
+        let slot = subjects.insert(&plan, &key, Under::default(), &FRESH, &MOMENT).unwrap();
         assert_eq!(slot, other.join().unwrap());
         assert_eq!(subjects.occupancy().subjects, 1);
     });
@@ -54,14 +65,14 @@ fn loom_insert_and_insert() {
 fn loom_charge_and_replacement() {
     explore(|| {
         let fingerprints = Fingerprints::new([1; 16]);
-        let plan = Arc::new(plan());
+        let plan = Arc::new(Book::new(plan()));
         let subjects = Arc::new(crowded(&plan, &fingerprints));
         let resident = fingerprints.key(Id::Integer(100));
         let newcomer = fingerprints.key(Id::Integer(101));
-        let slot = subjects.insert(&plan, &resident, 0, &FRESH, &MOMENT).unwrap();
+        let slot = subjects.insert(&plan, &resident, Under::default(), &FRESH, &MOMENT).unwrap();
         let other = {
             let (plan, subjects) = (Arc::clone(&plan), Arc::clone(&subjects));
-            thread::spawn(move || subjects.insert(&plan, &newcomer, 0, &FRESH, &MOMENT))
+            thread::spawn(move || subjects.insert(&plan, &newcomer, Under::default(), &FRESH, &MOMENT))
         };
         let charged = {
             let mut guard = subjects.line(slot).unwrap().lock();
@@ -89,15 +100,15 @@ fn loom_charge_and_replacement() {
 fn loom_release_and_replacement() {
     explore(|| {
         let fingerprints = Fingerprints::new([1; 16]);
-        let plan = Arc::new(plan());
+        let plan = Arc::new(Book::new(plan()));
         let subjects = Arc::new(crowded(&plan, &fingerprints));
         let resident = fingerprints.key(Id::Integer(100));
         let newcomer = fingerprints.key(Id::Integer(101));
-        let slot = subjects.insert(&plan, &resident, 0, &FRESH, &MOMENT).unwrap();
+        let slot = subjects.insert(&plan, &resident, Under::default(), &FRESH, &MOMENT).unwrap();
         subjects.line(slot).unwrap().lock().open_permit();
         let other = {
             let (plan, subjects) = (Arc::clone(&plan), Arc::clone(&subjects));
-            thread::spawn(move || subjects.insert(&plan, &newcomer, 0, &FRESH, &MOMENT))
+            thread::spawn(move || subjects.insert(&plan, &newcomer, Under::default(), &FRESH, &MOMENT))
         };
         {
             let mut guard = subjects.line(slot).unwrap().lock();
@@ -119,31 +130,32 @@ fn loom_park_and_return() {
         let mut plan = plan();
         let budget = Limit::Budget { limit: 10 };
         plan.tiers[0].account.rules[0].limit = budget;
-        let plan = Arc::new(plan);
-        let subjects = Arc::new(Subjects::new(&plan, Level::Account, (1, 1), fingerprints.places()).unwrap());
+        let plan = Arc::new(Book::new(plan));
+        let subjects = Arc::new(table(&plan, 1, &fingerprints));
         let resident = fingerprints.key(Id::Integer(100));
         let newcomer = fingerprints.key(Id::Integer(101));
-        let slot = subjects.insert(&plan, &resident, 0, &FRESH, &MOMENT).unwrap();
+        let slot = subjects.insert(&plan, &resident, Under::default(), &FRESH, &MOMENT).unwrap();
         subjects.line(slot).unwrap().lock().set_word(0, 7);
         for id in 1..WAYS as u64 {
-            let slot =
-                subjects.insert(&plan, &fingerprints.key(Id::Integer(id)), 0, &FRESH, &MOMENT).unwrap();
+            let slot = subjects
+                .insert(&plan, &fingerprints.key(Id::Integer(id)), Under::default(), &FRESH, &MOMENT)
+                .unwrap();
             subjects.line(slot).unwrap().lock().open_permit();
         }
         let other = {
             let (plan, subjects) = (Arc::clone(&plan), Arc::clone(&subjects));
             thread::spawn(move || {
-                subjects.insert(&plan, &newcomer, 0, &FRESH, &MOMENT);
+                subjects.insert(&plan, &newcomer, Under::default(), &FRESH, &MOMENT);
             })
         };
-        if let Some(slot) = subjects.insert(&plan, &resident, 0, &FRESH, &MOMENT) {
+        if let Some(slot) = subjects.insert(&plan, &resident, Under::default(), &FRESH, &MOMENT) {
             let seen = subjects.line(slot).unwrap().snapshot();
             assert!(!seen.holds(&resident) || seen.words[0] == 7, "its use was forgotten");
         }
         other.join().unwrap();
         let on_a_line =
             subjects.find(&resident).map(|(slot, _)| subjects.line(slot).unwrap().snapshot().words[0]);
-        let parked = subjects.parked_words(&plan, &resident, 0, &MOMENT).map(|words| words[0]);
+        let parked = subjects.parked_words(&plan, &resident, Under::default(), &MOMENT).map(|words| words[0]);
         assert_eq!([on_a_line, parked].into_iter().flatten().collect::<Vec<_>>(), [7]);
     });
 }

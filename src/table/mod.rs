@@ -26,7 +26,10 @@ use crate::{
     decision::Level,
     id::{Key, Places},
     line::{Guard, Head, Line, Refunds, Snapshot, Standing},
-    policy::plan::{LevelPlan, MAX_RULES, Plan, Rule, groups_for},
+    policy::{
+        book::Book,
+        plan::{LevelPlan, MAX_RULES, Rule, Under, Words, groups_for},
+    },
     sync::{Ordering, fence},
 };
 use index::{Index, WAYS};
@@ -111,6 +114,9 @@ pub(crate) struct Subjects {
     parked: Table,
 }
 
+/// The book that was decided by is not the latest any more.
+struct Stale;
+
 /// Occupancy of one level's tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Occupancy {
@@ -121,21 +127,17 @@ pub(crate) struct Occupancy {
 
 impl Subjects {
     pub(crate) fn new(
-        plan: &Plan,
         level: Level,
         (capacity, parked): (usize, usize),
+        words: Words,
         places: Places,
     ) -> Result<Subjects, OutOfMemory> {
-        let most = |count: fn(&LevelPlan) -> usize| {
-            plan.tiers.iter().map(|tier| count(tier.level(level))).max().unwrap_or(0)
-        };
-        let parkable = most(|level| parkable(level).count());
-        let rules = (most(|level| level.rules.len()), most(LevelPlan::rates));
+        let Words { rules, rates, lasting } = words;
         Ok(Subjects {
             level,
             places,
-            table: Table::new(capacity, rules)?,
-            parked: Table::new(if parkable > 0 { parked } else { 0 }, (parkable, 0))?,
+            table: Table::new(capacity, (rules, rates))?,
+            parked: Table::new(if lasting > 0 { parked } else { 0 }, (lasting, 0))?,
         })
     }
 
@@ -161,14 +163,14 @@ impl Subjects {
     /// The words that a subject without a line would start with, where it is parked.
     pub(crate) fn parked_words(
         &self,
-        plan: &Plan,
+        book: &Book,
         key: &Key,
-        tier: u8,
+        under: Under,
         moment: &Moment<'_>,
     ) -> Option<[u64; MAX_RULES]> {
         let (slot, _) = self.parked.find(key)?;
         let seen = self.parked.arena.line(slot)?.snapshot();
-        seen.holds(key).then(|| self.unpacked(plan, &seen.words, seen.meta.tier(), tier, moment))
+        seen.holds(key).then(|| self.unpacked(book, &seen.words, seen.meta.under(), under, moment))
     }
 
     /// The slot of `key`, given one now if it has none; `None` if there is no place.
@@ -176,9 +178,9 @@ impl Subjects {
     /// A newcomer starts with the words `start`, one that was parked with its own.
     pub(crate) fn insert(
         &self,
-        plan: &Plan,
+        book: &Book,
         key: &Key,
-        tier: u8,
+        under: Under,
         start: &[u64; MAX_RULES],
         moment: &Moment<'_>,
     ) -> Option<u32> {
@@ -187,16 +189,20 @@ impl Subjects {
         if let Some((slot, _)) = self.table.find(key) {
             return Some(slot);
         }
-        let rules = self.rules(plan, tier).map_or(0, |rules| rules.rules.len());
+        let rules = self.rules(book, under).map_or(0, |rules| rules.rules.len());
         let (slot, mut guard) = self.table.take(
             key,
-            |line| self.may_leave(plan, &line.snapshot(), moment),
-            |guard| self.leave(plan, guard, moment),
+            |line| self.may_leave(book, &line.snapshot(), moment),
+            |guard| self.leave(book, guard, moment),
         )?;
-        let unparked = self.unpark(plan, key, tier, moment);
+        let unparked = self.unpark(book, key, under, moment).ok()?;
         self.table.index.clear(slot);
         let words = unparked.as_ref().unwrap_or(start);
-        guard.replace(Some((key, tier)), words.get(..rules).unwrap_or(words), self.table.arena.refunds(slot));
+        guard.replace(
+            Some((key, under)),
+            words.get(..rules).unwrap_or(words),
+            self.table.arena.refunds(slot),
+        );
         self.table.index.set(slot, key.hash);
         Some(slot)
     }
@@ -208,28 +214,34 @@ impl Subjects {
         [&self.table, &self.parked].into_iter().fold(false, |any, table| any | table.remove(key))
     }
 
-    fn rules<'a>(&self, plan: &'a Plan, tier: u8) -> Option<&'a LevelPlan> {
-        plan.tiers.get(usize::from(tier)).map(|tier| tier.level(self.level))
+    fn rules<'a>(&self, book: &'a Book, under: Under) -> Option<&'a LevelPlan> {
+        book.rules(under).map(|tier| tier.level(self.level))
     }
 
     /// Whether the subject of a line seems to need it no longer, permits aside.
-    fn may_leave(&self, plan: &Plan, seen: &Snapshot, moment: &Moment<'_>) -> bool {
-        let Some(rules) = self.rules(plan, seen.meta.tier()) else { return false };
-        seen.meta.kind() == 0
-            || (seen.standing(moment.now) == Standing::GOOD
-                && rules.rules.iter().zip(&seen.words).all(|(rule, word)| {
-                    bucket::is_idle(&rule.limit, *word, moment)
-                        || (self.parked.arena.slots() > 0 && rule.limit.outlives_idling())
-                }))
+    fn may_leave(&self, book: &Book, seen: &Snapshot, moment: &Moment<'_>) -> bool {
+        if seen.meta.kind() == 0 {
+            return true;
+        }
+        let Some(rules) = self.rules(book, seen.meta.under()) else { return false };
+        seen.standing(moment.now) == Standing::GOOD
+            && rules.rules.iter().zip(&seen.words).all(|(rule, word)| {
+                bucket::is_idle(&rule.limit, *word, moment)
+                    || (self.parked.arena.slots() > 0 && rule.limit.outlives_idling())
+            })
     }
 
     /// Makes sure under the guard that the line's subject needs it no longer; parks what is left to keep.
-    fn leave(&self, plan: &Plan, guard: &Guard<'_>, moment: &Moment<'_>) -> bool {
+    fn leave(&self, book: &Book, guard: &Guard<'_>, moment: &Moment<'_>) -> bool {
+        // By a later book, the line may be under rules that this one knows as another plan's.
+        if !book.is_latest() {
+            return false;
+        }
         let meta = guard.meta();
         if meta.kind() == 0 {
             return true;
         }
-        let Some(rules) = self.rules(plan, meta.tier()) else { return false };
+        let Some(rules) = self.rules(book, meta.under()) else { return false };
         #[cfg(not(tollgate_mutant = "replacement_ignores_permits"))]
         if guard.open_permits() != 0 {
             return false;
@@ -249,79 +261,133 @@ impl Subjects {
             }
         }
         // What only counts is kept while there is place for it.
-        let parked = (counts || !idle) && self.park(plan, guard, meta.tier(), rules, &words, moment);
+        let parked = (counts || !idle) && self.park(book, guard, rules, &words, moment);
         idle || parked
     }
 
     /// Keeps the words of quotas and budgets in the parked table; `false` if that is full.
     fn park(
         &self,
-        plan: &Plan,
+        book: &Book,
         guard: &Guard<'_>,
-        tier: u8,
         rules: &LevelPlan,
         words: &[u64; MAX_RULES],
         moment: &Moment<'_>,
     ) -> bool {
-        let mut packed = [0; MAX_RULES];
-        for (place, index) in packed.iter_mut().zip(parkable(rules)) {
-            *place = words.get(index).copied().unwrap_or(0);
-        }
-        let key = guard.key(&self.places);
+        let packed = self.packed(rules, words);
+        let (key, under) = (guard.key(&self.places), guard.meta().under());
         #[cfg(tollgate_mutant = "park_after_leaving")]
         return true;
         let _group = self.parked.index.lock(key.hash);
-        let taken = self.parked.take(
-            &key,
-            |line| self.has_expired(plan, &line.snapshot(), moment),
-            |guard| self.has_expired(plan, &guard.snapshot(), moment),
-        );
+        // One that is left over from an insertion which was given up is as good as free.
+        let leftover = self.parked.find(&key).and_then(|(slot, _)| {
+            let place = self.parked.arena.line(slot)?.lock();
+            place.holds(&key).then_some((slot, place))
+        });
+        let taken = leftover.or_else(|| {
+            self.parked.take(
+                &key,
+                |line| self.has_expired(book, &line.snapshot(), moment),
+                |guard| book.is_latest() && self.has_expired(book, &guard.snapshot(), moment),
+            )
+        });
         let Some((slot, mut place)) = taken else { return false };
         self.parked.index.clear(slot);
-        place.replace(Some((&key, tier)), &packed, self.parked.arena.refunds(slot));
+        place.replace(Some((&key, under)), &packed, self.parked.arena.refunds(slot));
         self.parked.index.set(slot, key.hash);
         true
     }
 
-    /// Whether a parked line holds nobody, or nothing that still counts.
-    fn has_expired(&self, plan: &Plan, seen: &Snapshot, moment: &Moment<'_>) -> bool {
-        let Some(level) = self.rules(plan, seen.meta.tier()) else { return false };
-        seen.meta.kind() == 0
-            || parkable(level).zip(&seen.words).all(|(rule, word)| {
-                level.rules.get(rule).is_none_or(|rule| bucket::is_idle(&rule.limit, *word, moment))
-            })
+    /// Words in the order in which they are parked.
+    fn packed(&self, rules: &LevelPlan, words: &[u64; MAX_RULES]) -> [u64; MAX_RULES] {
+        let mut packed = [0; MAX_RULES];
+        for (place, index) in packed.iter_mut().zip(parkable(rules)) {
+            *place = words.get(index).copied().unwrap_or(0);
+        }
+        packed
     }
 
-    /// Takes the words of `key` out of the parked table.
-    fn unpark(&self, plan: &Plan, key: &Key, tier: u8, moment: &Moment<'_>) -> Option<[u64; MAX_RULES]> {
-        let (slot, _) = self.parked.find(key)?;
-        let mut guard = self.parked.arena.line(slot)?.lock();
+    /// Whether a parked line holds nobody, or nothing that still counts.
+    fn has_expired(&self, book: &Book, seen: &Snapshot, moment: &Moment<'_>) -> bool {
+        if seen.meta.kind() == 0 {
+            return true;
+        }
+        let Some(level) = self.rules(book, seen.meta.under()) else { return false };
+        parkable(level).zip(&seen.words).all(|(rule, word)| {
+            level.rules.get(rule).is_none_or(|rule| bucket::is_idle(&rule.limit, *word, moment))
+        })
+    }
+
+    /// Takes the words of `key` out of the parked table, if any are there; an error where the book is not the latest.
+    fn unpark(
+        &self,
+        book: &Book,
+        key: &Key,
+        under: Under,
+        moment: &Moment<'_>,
+    ) -> Result<Option<[u64; MAX_RULES]>, Stale> {
+        let Some((slot, _)) = self.parked.find(key) else { return Ok(None) };
+        let Some(line) = self.parked.arena.line(slot) else { return Ok(None) };
+        let mut guard = line.lock();
         if !guard.holds(key) {
-            return None;
+            return Ok(None);
+        }
+        if !book.is_latest() {
+            return Err(Stale);
         }
         let seen = guard.snapshot();
         self.parked.index.clear(slot);
         guard.replace(None, &[], self.parked.arena.refunds(slot));
-        Some(self.unpacked(plan, &seen.words, seen.meta.tier(), tier, moment))
+        Ok(Some(self.unpacked(book, &seen.words, seen.meta.under(), under, moment)))
     }
 
     /// Parked words in the order of the rules of `to`.
     fn unpacked(
         &self,
-        plan: &Plan,
+        book: &Book,
         packed: &[u64; MAX_RULES],
-        from: u8,
-        to: u8,
+        from: Under,
+        to: Under,
         moment: &Moment<'_>,
     ) -> [u64; MAX_RULES] {
         let mut words = [0; MAX_RULES];
-        let (Some(old), Some(new)) = (self.rules(plan, from), self.rules(plan, to)) else { return words };
+        let (Some(old), Some(new)) = (self.rules(book, from), self.rules(book, to)) else { return words };
         for (word, index) in packed.iter().zip(parkable(old)) {
             if let Some(place) = words.get_mut(index) {
                 *place = *word;
             }
         }
         if from == to { words } else { bucket::convert(old, new, &words, moment) }
+    }
+
+    /// Lines and parked entries together, for [`bring_over`](Subjects::bring_over).
+    pub(crate) fn slots(&self) -> usize {
+        self.table.arena.slots() + self.parked.arena.slots()
+    }
+
+    /// Brings what is in the `slot`th of them under the plan in force, if it is not.
+    ///
+    /// Takes the guard even of those that hold nobody: whoever is about to fill one by an earlier book then sees this one.
+    pub(crate) fn bring_over(&self, book: &Book, slot: usize, moment: &Moment<'_>) {
+        let (table, slot, is_parked) = match slot.checked_sub(self.table.arena.slots()) {
+            None => (&self.table, slot, false),
+            Some(slot) => (&self.parked, slot, true),
+        };
+        let Some(line) = u32::try_from(slot).ok().and_then(|slot| table.arena.line(slot)) else { return };
+        let mut guard = line.lock();
+        let from = guard.meta().under();
+        let to = Under::new(from.tier(), book.current());
+        if from == to || guard.meta().kind() == 0 || !book.is_latest() {
+            return;
+        }
+        let words = guard.snapshot().words;
+        let (Some(old), Some(new)) = (self.rules(book, from), self.rules(book, to)) else { return };
+        let words = if is_parked {
+            self.packed(new, &self.unpacked(book, &words, from, to, moment))
+        } else {
+            bucket::convert(old, new, &words, moment)
+        };
+        guard.convert(moment.now, to, &words, table.arena.refunds(slot as u32));
     }
 
     pub(crate) fn occupancy(&self) -> Occupancy {

@@ -116,7 +116,7 @@ pub(crate) fn run(
     if let Some(path) = &options.json {
         write_json(path, &outcome).map_err(|error| Failure::file(path, error))?;
     }
-    let bounds = bounds(limiter.plan(), &description, &admitted, end_ms);
+    let bounds = bounds(&limiter.plan(), &description, &admitted, end_ms);
     report::write(out, &name, &outcome, &bounds).map_err(|error| Failure::output(&error))
 }
 

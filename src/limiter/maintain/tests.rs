@@ -74,7 +74,9 @@ impl World {
     fn apply(&self, change: Change) {
         let shared = &self.limiter.shared;
         let observer = shared.observer.as_ref().unwrap();
-        observer.apply(&shared.lines, &shared.plan, &mut vec![change], &shared.moment(self.limiter.now()));
+        let book = shared.books.copy();
+        let moment = shared.moment(&book, self.limiter.now());
+        observer.apply(&shared.lines, &book, &mut vec![change], &moment);
     }
 
     fn join(&self, caller: &Identity) {

@@ -232,11 +232,11 @@ impl Compiler<'_> {
         let path = path.key("quota");
         let limit = self.share(&path, "quota", quota.tokens, least)?;
         let use_bits = Quota::use_bits(quota.period);
-        if limit >= 1 << use_bits {
+        if limit >= 1 << (use_bits - 1) {
             let message = format!(
                 "{limit} is too large for a window of a {}; at most {} fits",
                 quota.period,
-                (1_u64 << use_bits) - 1
+                (1_u64 << (use_bits - 1)) - 1
             );
             self.problem(&path, message);
             return None;

@@ -42,6 +42,13 @@ impl fmt::Display for Description {
         )?;
         writeln!(
             out,
+            "reload      later policies may have {} more rules a level than fit now, and {} more tiers{}",
+            self.spare_rules,
+            self.spare_tiers,
+            if self.fresh { "; what has come while something is gone starts anew" } else { "" },
+        )?;
+        writeln!(
+            out,
             "memory      {} bytes of tables, of {} allowed",
             grouped(self.table_bytes),
             ByteSize(self.memory)

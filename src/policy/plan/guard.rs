@@ -48,7 +48,7 @@ impl Ramp {
 }
 
 /// What a tier does against fleets.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct GuardPlan {
     /// What all new accounts spend together.
     pub(crate) pool: LevelPlan,

@@ -1,0 +1,199 @@
+//! The decision itself: find, look, commit, and what lies around them.
+
+use std::sync::Arc;
+
+use super::{Caller, Places, Shared};
+use crate::{
+    bucket::Mode,
+    decision::{Denial, Level, Receipt},
+    evidence::Member,
+    id::Identity,
+    meter::Cost,
+    path::{Around, Ask, Lane, Look, Lost, Note, Path, Seen, Stopped},
+    policy::book::Book,
+    sync::Ordering,
+    time::Nanos,
+};
+
+impl Shared {
+    /// Decides, and observes the decision.
+    #[inline]
+    pub(super) fn decide_for<N: Note>(
+        &self,
+        caller: &impl Caller,
+        cost: &Cost,
+        now: impl FnOnce() -> Nanos,
+        note: &mut N,
+    ) -> Result<Receipt, Denial> {
+        let mut seat = None;
+        let decided = self.decide(caller.identity(), caller.places(), cost, now, note, &mut seat);
+        if caller.attributes().is_some() {
+            let at = match &decided {
+                Ok(receipt) => receipt.at(),
+                Err(denial) => denial.at(),
+            };
+            self.observe(caller, seat, cost, N::MODE == Mode::Spend, at, decided.is_err());
+        }
+        decided
+    }
+
+    /// Find, look, commit; the clock is read after the find, so that its cache misses overlap. `seat` is told where the
+    /// account's line was found, if it went as far.
+    #[inline]
+    fn decide<N: Note>(
+        &self,
+        identity: &Identity,
+        places: Places,
+        cost: &Cost,
+        now: impl FnOnce() -> Nanos,
+        note: &mut N,
+        seat: &mut Option<Member>,
+    ) -> Result<Receipt, Denial> {
+        let book = self.books.take();
+        let decided = self.decide_by(&book, (identity, places, cost), now, note, seat);
+        self.books.keep(book);
+        decided
+    }
+
+    #[inline(always)]
+    fn decide_by<N: Note>(
+        &self,
+        book: &Arc<Book>,
+        (identity, places, cost): (&Identity, Places, &Cost),
+        now: impl FnOnce() -> Nanos,
+        note: &mut N,
+        seat: &mut Option<Member>,
+    ) -> Result<Receipt, Denial> {
+        let Some(lane) = Lane::find(&self.lines, book, identity, places.0) else {
+            return self.decide_slow(book, (identity, cost), now(), Some(note));
+        };
+        let now = now();
+        let ask = Ask { cost, mode: N::MODE, moment: self.moment(book, now) };
+        let look = lane.look(&ask);
+        if let Look::Admitted(seen) | Look::Refused(seen) | Look::Winding(seen) = look {
+            *seat = lane.seat(seen).map(|(slot, generation)| Member { slot, generation });
+        }
+        match look {
+            Look::Admitted(seen) => match lane.commit(&ask, seen, note) {
+                Ok(()) => {
+                    note.charged_by(book);
+                    Ok(Receipt { at: now.as_u64(), overflow: false })
+                }
+                Err(lost) => self.decide_lost(book, lane, ask, lost, note),
+            },
+            Look::Refused(seen) => self.refuse(book, lane, ask, seen, note),
+            look => self.decide_around(book, lane, ask, look, note),
+        }
+    }
+
+    /// Goes on from a straight look that was refused.
+    #[inline(never)]
+    fn refuse<N: Note>(
+        &self,
+        book: &Arc<Book>,
+        lane: Lane<'_>,
+        ask: Ask<'_>,
+        seen: Seen,
+        note: &mut N,
+    ) -> Result<Receipt, Denial> {
+        match lane.straight_denial(&ask, seen) {
+            Some(denial) => Err(denial),
+            None => self.decide_around(book, lane, ask, Look::Refused(seen), note),
+        }
+    }
+
+    /// Goes on from a commit that lost a line to another.
+    #[cold]
+    #[inline(never)]
+    fn decide_lost<N: Note>(
+        &self,
+        book: &Arc<Book>,
+        lane: Lane<'_>,
+        ask: Ask<'_>,
+        lost: Lost,
+        note: &mut N,
+    ) -> Result<Receipt, Denial> {
+        if lane.commit_lost(ask, lost, note) {
+            note.charged_by(book);
+            return Ok(Receipt { at: ask.moment.now, overflow: false });
+        }
+        self.decide_slow(book, (lane.identity(), ask.cost), Nanos::new(ask.moment.now), Some(note))
+    }
+
+    /// Goes on from a look that admitted nobody.
+    #[inline(never)]
+    fn decide_around<N: Note>(
+        &self,
+        book: &Arc<Book>,
+        lane: Lane<'_>,
+        ask: Ask<'_>,
+        look: Look,
+        note: &mut N,
+    ) -> Result<Receipt, Denial> {
+        match lane.go_around(ask, look, note) {
+            Around::Charged => {
+                note.charged_by(book);
+                Ok(Receipt { at: ask.moment.now, overflow: false })
+            }
+            Around::Denied(denial) => Err(denial),
+            Around::Stuck => {
+                self.decide_slow(book, (lane.identity(), ask.cost), Nanos::new(ask.moment.now), Some(note))
+            }
+        }
+    }
+
+    /// The same for what does not go straight. Without a `note`, only answers.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn decide_slow<N: Note>(
+        &self,
+        book: &Arc<Book>,
+        (identity, cost): (&Identity, &Cost),
+        mut now: Nanos,
+        mut note: Option<&mut N>,
+    ) -> Result<Receipt, Denial> {
+        let mut recalled = false;
+        let mut held = i64::MIN;
+        let mut book = Arc::clone(book);
+        loop {
+            if !book.is_latest() {
+                book = self.books.copy();
+            }
+            let Some(mut path) = Path::find(&self.lines, &book, identity) else {
+                return Err(Denial::unknown_tier(now.as_u64()));
+            };
+            let mut moment = self.moment(&book, now);
+            moment.anchor.held = moment.anchor.held.max(held);
+            let ask = &Ask { cost, mode: N::MODE, moment };
+            let decided = match note.as_deref_mut() {
+                Some(note) => path.charge(&self.lines, ask, note),
+                None => path.judge(&self.lines, ask).map(|()| false),
+            };
+            match decided {
+                Ok(overflow) => {
+                    if overflow {
+                        self.counters.overflowed.fetch_add(1, Ordering::Relaxed);
+                    }
+                    if let Some(note) = note {
+                        note.charged_by(&book);
+                    }
+                    return Ok(Receipt { at: moment.now, overflow });
+                }
+                Err(Stopped::Refused(denial)) => {
+                    // A total that has leases refuses only once they are back.
+                    if recalled || denial.level() != Level::Tier || !path.recall(&self.lines, &moment) {
+                        return Err(denial);
+                    }
+                    recalled = true;
+                }
+                Err(Stopped::Behind(later)) => {
+                    // A window that the limiter's clock has not reached itself was entered before the wall clock went back:
+                    // it is held, and not waited for.
+                    held = moment.anchor.origin.saturating_add(later.cast_signed());
+                    now = Nanos::new(later.min(self.now().as_u64())).max(now);
+                }
+                Err(Stopped::Changed) => {}
+            }
+        }
+    }
+}

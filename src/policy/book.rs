@@ -1,0 +1,129 @@
+//! The plan in force, and those that lines may still be under.
+//!
+//! A limiter has one book at a time, and publishes another where anything in it changes. Threads keep copies; whoever
+//! decides by one that is not the latest any more finds out, and decides again.
+//!
+//! # Orderings
+//!
+//! Who publishes a book stores its number to `latest` before it converts, or lets anybody convert, a line (under the line's
+//! guard). Who reads a line's version, or takes its guard, and *then* finds its own book to be the latest, has read no line
+//! that was converted by a later one: the guard's release and the acquire of version or guard order the two. A plan's
+//! number is given to another plan only after every line was brought under a later one, so that within one book a number
+//! means one plan.
+
+use std::sync::Arc;
+
+use super::plan::{MAX_PLANS, Plan, TierPlan, Under};
+use crate::sync::{AtomicU64, Ordering, next_number};
+
+/// What a limiter decides by.
+#[derive(Clone, Debug)]
+pub(crate) struct Book {
+    /// In force.
+    pub(crate) plan: Arc<Plan>,
+    /// By number, the plan in force included.
+    plans: [Option<Arc<Plan>>; MAX_PLANS],
+    number: u64,
+    latest: Arc<AtomicU64>,
+}
+
+impl Book {
+    /// The first of a limiter.
+    pub(crate) fn new(plan: Plan) -> Book {
+        let plan = Arc::new(plan);
+        let mut plans = [const { None }; MAX_PLANS];
+        if let Some(place) = plans.first_mut() {
+            *place = Some(Arc::clone(&plan));
+        }
+        let number = next_number();
+        Book { plan, plans, number, latest: Arc::new(AtomicU64::new(number)) }
+    }
+
+    /// What tells which book of a limiter is its latest.
+    pub(crate) fn latest(&self) -> &Arc<AtomicU64> {
+        &self.latest
+    }
+
+    /// Different for every book of a process.
+    #[inline]
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// 0 if it is the latest book.
+    #[inline]
+    pub(crate) fn staleness(&self) -> u64 {
+        self.latest.load(Ordering::Relaxed) ^ self.number
+    }
+
+    pub(crate) fn is_latest(&self) -> bool {
+        self.staleness() == 0
+    }
+
+    /// Makes it the latest.
+    pub(crate) fn publish(&self) {
+        self.latest.store(self.number, Ordering::Release);
+    }
+
+    /// The rules that lines are under which say so.
+    pub(crate) fn rules(&self, under: Under) -> Option<&TierPlan> {
+        let plan = self.plans.get(usize::from(under.plan()))?.as_ref()?;
+        plan.tiers.get(usize::from(under.tier()))
+    }
+
+    /// The rules in force for a tier; `None` where the policy has it no more.
+    #[inline]
+    pub(crate) fn tier(&self, tier: u8) -> Option<&TierPlan> {
+        self.plan.tiers.get(usize::from(tier)).filter(|rules| !rules.retired)
+    }
+
+    /// The number of the plan in force.
+    pub(crate) fn current(&self) -> u8 {
+        self.plan.tiers.first().map_or(0, |tier| tier.under.plan())
+    }
+
+    /// A number that no line is under; `None` if there is none.
+    pub(crate) fn free_number(&self) -> Option<u8> {
+        self.plans.iter().position(Option::is_none).and_then(|free| u8::try_from(free).ok())
+    }
+
+    /// How many plans lines may be under.
+    pub(crate) fn plans(&self) -> usize {
+        self.plans.iter().flatten().count()
+    }
+
+    /// The next book: with `plan` in force, which has a number.
+    pub(crate) fn with(&self, plan: Plan) -> Book {
+        let plan = Arc::new(plan);
+        let mut next = Book { plan: Arc::clone(&plan), number: next_number(), ..self.clone() };
+        let number = next.current();
+        if let Some(place) = next.plans.get_mut(usize::from(number)) {
+            *place = Some(plan);
+        }
+        next
+    }
+
+    /// The next book: with an earlier plan in force again that lines may be under, if one is of the same policy as `plan`
+    /// and gives the same places.
+    pub(crate) fn with_earlier(&self, plan: &Plan) -> Option<Book> {
+        let alike = |known: &&Arc<Plan>| {
+            known.policy == plan.policy
+                && known.tiers.len() == plan.tiers.len()
+                && known.meters.len() == plan.meters.len()
+        };
+        let earlier = self.plans.iter().flatten().find(alike)?;
+        Some(Book { plan: Arc::clone(earlier), number: next_number(), ..self.clone() })
+    }
+
+    /// The next book: without the plans of `numbers`, which no line is under any more.
+    pub(crate) fn without(&self, numbers: impl Fn(u8) -> bool) -> Book {
+        let mut next = Book { number: next_number(), ..self.clone() };
+        let current = next.current();
+        for (number, plan) in (0..).zip(&mut next.plans) {
+            if number != current && numbers(number) {
+                *plan = None;
+            }
+        }
+        next
+    }
+}
