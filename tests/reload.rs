@@ -11,6 +11,7 @@
 //!   one, and forgives nothing, told by what is owed right before and after; liveness: nearly all of the bound is reached;
 //! - threads under a hundred reloads a second: no request fails for it, and the same bound holds.
 #![cfg(feature = "toml")]
+#![expect(clippy::disallowed_types, reason = "real threads, outside the models")]
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -481,7 +482,7 @@ fn threads_under_reloads() {
                 _ => text(80_000, 500 + reloads, 1_000_000_000_000 + reloads),
             };
             limiter.reload(next).unwrap();
-            if reloads % 10 == 0 {
+            if reloads.is_multiple_of(10) {
                 limiter.maintain();
             }
             reloads += 1;

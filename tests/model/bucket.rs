@@ -180,6 +180,18 @@ impl Bucket {
         }
     }
 
+    /// What a request for `amount` asks of it: an estimate, which `permit` tells, at most what it holds when full, but for
+    /// budgets.
+    pub fn asked(&self, amount: u64, permit: bool) -> u64 {
+        let most = match self {
+            Bucket::Rate(bucket) => bucket.rate.burst,
+            Bucket::Quota(bucket) => bucket.limit,
+            Bucket::InFlight { limit, .. } => *limit,
+            Bucket::Budget { .. } => u64::MAX,
+        };
+        if permit { amount.min(most) } else { amount }
+    }
+
     /// What the bucket says to `amount` at `now`, and when a refusal passes.
     pub fn judge(&self, amount: u64, now: u64) -> (Answer, Wait) {
         let refuse_if = |refused: bool, wait| {

@@ -260,7 +260,7 @@ impl<'l> Run<'l> {
     ) -> Option<Charges> {
         let caller = self.caller(account);
         let at = self.world.decided_at(caller, amounts, now.as_u64());
-        let (expected, refusals) = self.world.judge(caller, amounts, at);
+        let (expected, refusals) = self.world.judge(caller, amounts, at, permit);
         let context = || format!("{caller:?} {amounts:?} at {at} of {now:?}: {answer:?}, {refusals:#?}");
         self.outcome.behind += u64::from(at > now.as_u64());
         self.outcome.either += u64::from(expected == Answer::Either);
@@ -280,7 +280,7 @@ impl<'l> Run<'l> {
                 let refusals = if denial.at() == at {
                     refusals
                 } else {
-                    self.world.judge(caller, amounts, denial.at()).1
+                    self.world.judge(caller, amounts, denial.at(), permit).1
                 };
                 check_denial(&denial, &refusals, self.policy.tiers[caller.tier].name);
                 self.outcome.refused += 1;
@@ -388,7 +388,8 @@ impl<'l> Run<'l> {
                     for admission in self.log.iter().filter(|admission| admission.caller.tier == index) {
                         let Caller { account, organization, .. } = admission.caller;
                         if let Some(key) = [Some(account), organization, Some(0)][level] {
-                            let entry = (admission.at, admission.amounts[rule.meter]);
+                            // What was settled beyond a clamped estimate is overage.
+                            let entry = (admission.at, admission.amounts[rule.meter].min(rate.burst));
                             admissions.entry(key).or_default().push(entry);
                         }
                     }

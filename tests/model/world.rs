@@ -95,13 +95,19 @@ impl<'a> World<'a> {
     }
 
     /// The answer of all buckets together, and all that refuse or may.
-    pub fn judge(&mut self, caller: Caller, amounts: &Amounts, now: u64) -> (Answer, Vec<Refusal>) {
+    pub fn judge(
+        &mut self,
+        caller: Caller,
+        amounts: &Amounts,
+        now: u64,
+        permit: bool,
+    ) -> (Answer, Vec<Refusal>) {
         let (mut answer, mut refusals) = (Answer::Admit, Vec::new());
         for place in World::path(caller) {
             let rules = self.rules(place.0, place.1);
             let meters = &self.policy.meters;
             for (rule, bucket) in rules.iter().zip(self.buckets(place).iter()) {
-                let (own, wait) = bucket.judge(amounts[rule.meter], now);
+                let (own, wait) = bucket.judge(bucket.asked(amounts[rule.meter], permit), now);
                 if own == Answer::Admit {
                     continue;
                 }
@@ -129,7 +135,9 @@ impl<'a> World<'a> {
                 let charges = rules
                     .iter()
                     .zip(self.buckets(place).iter_mut())
-                    .map(|(rule, bucket)| bucket.charge(amounts[rule.meter], now, permit))
+                    .map(|(rule, bucket)| {
+                        bucket.charge(bucket.asked(amounts[rule.meter], permit), now, permit)
+                    })
                     .collect();
                 (place, charges)
             })
@@ -145,7 +153,8 @@ impl<'a> World<'a> {
             let buckets = self.buckets(*place);
             for ((rule, bucket), charge) in rules.iter().zip(buckets).zip(charges_of) {
                 let meter = rule.meter;
-                let own = bucket.settle(charge, charges.reserved[meter], actual[meter], now);
+                let reserved = bucket.asked(charges.reserved[meter], true);
+                let own = bucket.settle(charge, reserved, actual[meter], now);
                 let largest = |a: (u128, u128), b: (u128, u128)| (a.0.max(b.0), a.1.max(b.1));
                 settled[meter].clipped = largest(settled[meter].clipped, own.clipped);
                 settled[meter].cut = largest(settled[meter].cut, own.cut);
