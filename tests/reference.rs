@@ -121,8 +121,19 @@ fn flight_is_held_by_permits_alone() {
 }
 
 #[test]
+fn an_estimate_is_clamped_to_a_full_bucket() {
+    for limit in
+        [Limit::Rate(RATE), Limit::Quota { limit: 20, period: Period::Day }, Limit::InFlight { limit: 20 }]
+    {
+        let bucket = Bucket::new(&limit, 0);
+        assert_eq!((bucket.asked(21, true), bucket.asked(19, true), bucket.asked(21, false)), (20, 19, 21));
+    }
+}
+
+#[test]
 fn a_budget_never_refills() {
     let mut bucket = Bucket::new(&Limit::Budget { limit: 10 }, 0);
+    assert_eq!(bucket.asked(11, true), 11);
     let charge = bucket.charge(6, 0, true);
     assert_eq!(bucket.judge(5, u64::MAX >> 4), (Answer::Refuse, Wait::Never));
     bucket.settle(&charge, 6, 5, 0);
