@@ -14,7 +14,7 @@ use cases::{
     full::{self, Full},
     governor, hot,
     many::{self, BACK_TO_BACK, UNIFORM, WAITING, ZIPF},
-    observed::{Ring, Who, checks},
+    observed::{Ring, Who, checks, slowest},
     tail::{self, Measure},
     threads, tiny,
 };
@@ -216,6 +216,8 @@ const ROWS: &[Row] = &[
     ("two threads, identity kept, observed, maintained : not observed", Ratio, AtMost(1.25), || {
         beside(checks::<2>(Who::Identity, Ring::Emptied), checks::<2>(Who::Identity, Ring::None))
     }),
+    ("subject, observed, maintained, 99.9th percentile : ring full", Ratio, Aim::None, || slowest(0.999)),
+    ("subject, observed, maintained, 99.99th percentile : ring full", Ratio, Aim::None, || slowest(0.9999)),
     ("rate delivered to 2 threads : burst + supply", Ratio, Within(0.99, 1.0), bounds::saturated),
 ];
 

@@ -1,10 +1,7 @@
 //! Decisions that are observed: what is known about each request goes into a ring, which somebody empties or nobody does.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
@@ -12,7 +9,8 @@ use std::{
 use tollgate::{Attributes, Caller, Cost, Identity, Limiter, Subject};
 
 use super::{
-    READ, Random, Run, admits, cost, kept, limiter, plan_of,
+    READ, Random, Run, admits, cost, kept, limiter, plan_of, quantile, scaled,
+    tail::{Measure, alone},
     threads::{Work, each, work},
     tier,
 };
@@ -89,21 +87,38 @@ pub fn checks<const THREADS: usize>(who: Who, ring: Ring) -> Run {
     if ring != Ring::Emptied {
         return run;
     }
-    Box::new(move |count| {
-        let done = Arc::new(AtomicBool::new(false));
-        let maintenance = {
-            let done = Arc::clone(&done);
-            thread::spawn(move || {
-                while !done.load(Ordering::Relaxed) {
-                    limiter.maintain();
-                    // A server's timer rings more seldom.
-                    thread::sleep(Duration::from_millis(1));
-                }
-            })
-        };
-        let taken = run(count);
+    Box::new(move |count| while_maintained(limiter, || run(count)))
+}
+
+/// What `work` answers, while a thread calls `maintain` every millisecond; a server's timer rings more seldom.
+fn while_maintained<T>(limiter: &Limiter, work: impl FnOnce() -> T) -> T {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                limiter.maintain();
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let answer = work();
         done.store(true, Ordering::Relaxed);
-        maintenance.join().expect("maintenance does not panic");
-        taken
+        answer
     })
+}
+
+/// A quantile of observed decisions, each timed by itself, while they are taken in, and while nobody takes them.
+pub fn slowest(share: f64) -> Measure {
+    let Observed { limiter, subjects, attributes, cost, .. } = Observed::new();
+    let now = limiter.now();
+    let mut random = Random(7);
+    let mut decisions = move || {
+        let mut taken: Vec<u32> = (0..scaled(400_000, 100))
+            .map(|_| {
+                let subject = &subjects[random.below(ACCOUNTS) as usize];
+                alone(|| admits::<READ>(limiter, &subject.with(attributes), cost, now))
+            })
+            .collect();
+        quantile(&mut taken, share)
+    };
+    Box::new(move || (while_maintained(limiter, &mut decisions), decisions()))
 }

@@ -17,7 +17,7 @@ pub type Measure = Box<dyn FnMut() -> (f64, f64)>;
 
 /// Nanoseconds of one decision.
 #[inline]
-fn alone(decide: impl FnOnce() -> bool) -> u32 {
+pub fn alone(decide: impl FnOnce() -> bool) -> u32 {
     let start = Instant::now();
     let answer = decide();
     let taken = start.elapsed();
