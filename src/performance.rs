@@ -7,7 +7,7 @@
 //! # A check of a known subject
 //!
 //! Three levels, one meter, a rate at each: 27 ns with the time given, 34 ns with the clock read
-//! (`cargo bench --bench ratios -- "subject, hot"`), 423 instructions, a denial 521
+//! (`cargo bench --bench ratios -- "subject, hot"`), 458 instructions, a denial 546
 //! (`cargo bench --bench instructions`). It runs at
 //! about five instructions a cycle between the exchanges, so that what it takes is what it executes:
 //!

@@ -68,22 +68,26 @@ impl Shared {
             return self.decide_slow(book, (identity, cost), now(), Some(note));
         };
         let now = now();
-        let ask = Ask { cost, mode: N::MODE, moment: self.moment(book, now) };
-        let look = lane.look(&ask);
+        let look = lane.look(cost, now.as_u64(), || self.moment(book, now));
         if let Look::Admitted(seen) | Look::Refused(seen) | Look::Winding(seen) = look {
             *seat = lane.seat(seen).map(|(slot, generation)| Member { slot, generation });
         }
         match look {
-            Look::Admitted(seen) => match lane.commit(&ask, seen, note) {
+            Look::Admitted(seen) => match lane.commit((cost, now.as_u64()), seen, note) {
                 Ok(()) => {
                     note.charged_by(book);
                     Ok(Receipt { at: now.as_u64(), overflow: false })
                 }
-                Err(lost) => self.decide_lost(book, lane, ask, lost, note),
+                Err(lost) => self.decide_lost(book, lane, (cost, now), lost, note),
             },
-            Look::Refused(seen) => self.refuse(book, lane, ask, seen, note),
-            look => self.decide_around(book, lane, ask, look, note),
+            Look::Refused(seen) => self.refuse(book, lane, (cost, now), seen, note),
+            look => self.decide_around(book, lane, (cost, now), look, note),
         }
+    }
+
+    #[inline]
+    fn ask<'a, N: Note>(&self, book: &'a Book, (cost, now): (&'a Cost, Nanos)) -> Ask<'a> {
+        Ask { cost, mode: N::MODE, moment: self.moment(book, now) }
     }
 
     /// Goes on from a straight look that was refused.
@@ -92,13 +96,13 @@ impl Shared {
         &self,
         book: &Arc<Book>,
         lane: Lane<'_>,
-        ask: Ask<'_>,
+        (cost, now): (&Cost, Nanos),
         seen: Seen,
         note: &mut N,
     ) -> Result<Receipt, Denial> {
-        match lane.straight_denial(&ask, seen) {
+        match lane.straight_denial(&self.ask::<N>(book, (cost, now)), seen) {
             Some(denial) => Err(denial),
-            None => self.decide_around(book, lane, ask, Look::Refused(seen), note),
+            None => self.decide_around(book, lane, (cost, now), Look::Refused(seen), note),
         }
     }
 
@@ -109,15 +113,15 @@ impl Shared {
         &self,
         book: &Arc<Book>,
         lane: Lane<'_>,
-        ask: Ask<'_>,
+        (cost, now): (&Cost, Nanos),
         lost: Lost,
         note: &mut N,
     ) -> Result<Receipt, Denial> {
-        if lane.commit_lost(ask, lost, note) {
+        if lane.commit_lost(self.ask::<N>(book, (cost, now)), lost, note) {
             note.charged_by(book);
-            return Ok(Receipt { at: ask.moment.now, overflow: false });
+            return Ok(Receipt { at: now.as_u64(), overflow: false });
         }
-        self.decide_slow(book, (lane.identity(), ask.cost), Nanos::new(ask.moment.now), Some(note))
+        self.decide_slow(book, (lane.identity(), cost), now, Some(note))
     }
 
     /// Goes on from a look that admitted nobody.
@@ -126,19 +130,17 @@ impl Shared {
         &self,
         book: &Arc<Book>,
         lane: Lane<'_>,
-        ask: Ask<'_>,
+        (cost, now): (&Cost, Nanos),
         look: Look,
         note: &mut N,
     ) -> Result<Receipt, Denial> {
-        match lane.go_around(ask, look, note) {
+        match lane.go_around(self.ask::<N>(book, (cost, now)), look, note) {
             Around::Charged => {
                 note.charged_by(book);
-                Ok(Receipt { at: ask.moment.now, overflow: false })
+                Ok(Receipt { at: now.as_u64(), overflow: false })
             }
             Around::Denied(denial) => Err(denial),
-            Around::Stuck => {
-                self.decide_slow(book, (lane.identity(), ask.cost), Nanos::new(ask.moment.now), Some(note))
-            }
+            Around::Stuck => self.decide_slow(book, (lane.identity(), cost), now, Some(note)),
         }
     }
 

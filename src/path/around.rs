@@ -68,7 +68,7 @@ impl<'a> Lane<'a> {
                 Closer::Refused(refused) => return Around::Denied(refused.denial(ask.moment, false)),
                 Closer::Busy => backoff.wait(),
             }
-            look = self.look(ask);
+            look = self.look(ask.cost, ask.moment.now, || ask.moment);
         }
         Around::Stuck
     }
@@ -216,7 +216,7 @@ impl<'a> Lane<'a> {
             Look::Admitted(seen) => match lane.lock(seen) {
                 Ok(guards) => {
                     store(&charged);
-                    lane.finish(guards, ask, note);
+                    lane.finish(guards, (ask.cost, ask.moment.now), note);
                     Closer::Charged
                 }
                 Err(lost) if self.commit_lost(*ask, lost, note) => Closer::Charged,
@@ -359,9 +359,9 @@ impl<'a> Lane<'a> {
             }
         }
         store(&charged);
-        self.note(ask, note, terms.present, terms.standing.cohort);
+        self.note(ask.cost, note, terms.present, terms.standing.cohort);
         for (home, guard) in guards.into_iter().flatten() {
-            finish(home, guard, ask, note);
+            finish(home, guard, ask.moment.now, note);
         }
         true
     }

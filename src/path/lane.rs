@@ -14,9 +14,12 @@
 
 use arrayvec::ArrayVec;
 
-use super::{Ask, Hints, Home, Lines, Note, Refused, terms::is_new};
+use super::{
+    Ask, Hints, Home, Lines, Note, Refused,
+    terms::{is_new, may_be_new},
+};
 use crate::{
-    bucket::{self, Factor, Step, rate},
+    bucket::{self, Factor, Moment, Step, rate},
     decision::Level,
     id::Identity,
     line::{Head, Held, Version, Word},
@@ -160,9 +163,9 @@ impl<'a> Lane<'a> {
         self.homes.get(place_of(level)).copied().unwrap_or(total)
     }
 
-    /// Asks the buckets, and writes nothing.
+    /// Asks the buckets, and writes nothing. All of the `moment` is asked for only where an account may be new.
     #[inline(always)]
-    pub(crate) fn look(&self, ask: &Ask<'_>) -> Look {
+    pub(crate) fn look<'m>(&self, cost: &Cost, now: u64, moment: impl FnOnce() -> Moment<'m>) -> Look {
         let [account, organization, total] = &self.heads;
         let (Some(account_version), Some(total_version)) = (account.version(), total.version()) else {
             return Look::Busy;
@@ -181,7 +184,7 @@ impl<'a> Lane<'a> {
         if strange != 0 {
             return Look::Unclear;
         }
-        if factors != 0 || is_new(self.rules, self.identity, ask) {
+        if factors != 0 || may_be_new(self.rules) && is_new(self.rules, self.identity, &moment()) {
             return Look::Guarded;
         }
         let seen = [account_version, organization_version, total_version];
@@ -189,7 +192,7 @@ impl<'a> Lane<'a> {
             return Look::Winding(seen);
         }
         let straights = self.rules.straights(self.in_organization());
-        match asked(straights, &self.heads, ask.cost, ask.moment.now) {
+        match asked(straights, &self.heads, cost, now) {
             Asked::Admitted => Look::Admitted(seen),
             Asked::Refused => Look::Refused(seen),
             Asked::Winding => Look::Winding(seen),
@@ -199,10 +202,15 @@ impl<'a> Lane<'a> {
     /// Charges every line as it was looked at, or none, in which case somebody has written since. Permits note what they
     /// need to settle.
     #[inline(always)]
-    pub(crate) fn commit(&self, ask: &Ask<'_>, seen: Seen, note: &mut impl Note) -> Result<(), Lost> {
+    pub(crate) fn commit(
+        &self,
+        (cost, now): (&Cost, u64),
+        seen: Seen,
+        note: &mut impl Note,
+    ) -> Result<(), Lost> {
         let guards = self.lock(seen)?;
-        charge(self.rules.straights(self.in_organization()), &self.heads, ask.cost, ask.moment.now);
-        self.finish(guards, ask, note);
+        charge(self.rules.straights(self.in_organization()), &self.heads, cost, now);
+        self.finish(guards, (cost, now), note);
         Ok(())
     }
 
@@ -229,21 +237,21 @@ impl<'a> Lane<'a> {
 
     /// Lets go of the lines, which were charged.
     #[inline(always)]
-    pub(super) fn finish(&self, guards: Guards<'a>, ask: &Ask<'_>, note: &mut impl Note) {
+    pub(super) fn finish(&self, guards: Guards<'a>, (cost, now): (&Cost, u64), note: &mut impl Note) {
         let Guards { account, organization, total } = guards;
-        self.note(ask, note, Present::plain(self.in_organization()), 0);
-        finish(self.homes[0], account, ask, note);
+        self.note(cost, note, Present::plain(self.in_organization()), 0);
+        finish(self.homes[0], account, now, note);
         if let Some(organization) = organization {
-            finish(self.homes[1], organization, ask, note);
+            finish(self.homes[1], organization, now, note);
         }
-        finish(Home::total(self.identity.tier.as_u8()), total, ask, note);
+        finish(Home::total(self.identity.tier.as_u8()), total, now, note);
     }
 
     /// Lets a permit note what was charged, under the guards of all lines.
     #[inline(always)]
-    pub(super) fn note(&self, ask: &Ask<'_>, note: &mut impl Note, present: Present, cohort: u16) {
+    pub(super) fn note(&self, cost: &Cost, note: &mut impl Note, present: Present, cohort: u16) {
         note.charges(present, |note| {
-            for meter in ask.cost.spent() {
+            for meter in cost.spent() {
                 for charge in self.rules.charges(meter, present) {
                     let home = self.home(charge.level, cohort);
                     let word = self.lines.line(home).and_then(|line| line.word(usize::from(charge.index)));
@@ -311,7 +319,7 @@ fn charge(straights: &Straights, heads: &[Head<'_>; PLAIN], cost: &Cost, now: u6
 
 /// Lets go of the guard of a line that was charged.
 #[inline(always)]
-pub(super) fn finish(home: Home, mut guard: Held<'_>, ask: &Ask<'_>, note: &mut impl Note) {
+pub(super) fn finish(home: Home, mut guard: Held<'_>, now: u64, note: &mut impl Note) {
     guard.set_written();
-    note.line(home, &mut guard, ask);
+    note.line(home, &mut guard, now);
 }

@@ -59,8 +59,8 @@ impl World {
         let ask = Ask { cost: &one(), mode: N::MODE, moment: MOMENT };
         let lane = Lane::find(&self.lines, &self.book, &identity, Hints::default()).unwrap();
         loop {
-            let charged = match lane.look(&ask) {
-                Look::Admitted(seen) => match lane.commit(&ask, seen, note) {
+            let charged = match lane.look(ask.cost, MOMENT.now, || MOMENT) {
+                Look::Admitted(seen) => match lane.commit((ask.cost, MOMENT.now), seen, note) {
                     Ok(()) => true,
                     Err(lost) => lane.commit_lost(ask, lost, note),
                 },

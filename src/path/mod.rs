@@ -175,7 +175,7 @@ pub(crate) trait Note {
     fn charged_by(&mut self, _: &Arc<Book>) {}
 
     /// Notes a line that is about to be charged, under its guard.
-    fn line(&mut self, home: Home, guard: &mut Held<'_>, ask: &Ask<'_>);
+    fn line(&mut self, home: Home, guard: &mut Held<'_>, now: u64);
 
     /// Notes the buckets just charged, on the levels that are there, which `each` goes through under the guards of their
     /// lines.
@@ -189,7 +189,7 @@ impl Note for Spend {
     const MODE: Mode = Mode::Spend;
 
     #[inline(always)]
-    fn line(&mut self, _: Home, _: &mut Held<'_>, _: &Ask<'_>) {}
+    fn line(&mut self, _: Home, _: &mut Held<'_>, _: u64) {}
 
     #[inline(always)]
     fn charges<'a>(&mut self, _: Present, _: impl FnOnce(&mut dyn FnMut(&Charge, u64, Refunds<'a>))) {}

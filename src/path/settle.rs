@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
-use super::{Ask, Home, Lines, Note};
+use super::{Home, Lines, Note};
 use crate::{
     bucket::{self, Factor, Mode, Moment, Words},
     id::Identity,
@@ -179,14 +179,14 @@ impl Note for Hold {
     }
 
     #[inline]
-    fn line(&mut self, home: Home, guard: &mut Held<'_>, ask: &Ask<'_>) {
+    fn line(&mut self, home: Home, guard: &mut Held<'_>, now: u64) {
         guard.open_permit();
         // No more lines than levels.
         let _ = self.held.try_push(Visited {
             home,
             generation: guard.generation(),
             epoch: guard.meta().epoch(),
-            factor: guard.standing(ask.moment.now).factor,
+            factor: guard.standing(now).factor,
         });
     }
 

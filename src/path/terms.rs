@@ -13,7 +13,7 @@
 
 use super::Ask;
 use crate::{
-    bucket::{self, Factor, Step},
+    bucket::{self, Factor, Moment, Step},
     decision::Level,
     id::Identity,
     line::Standing,
@@ -43,12 +43,17 @@ pub(super) struct Terms {
     share: Share,
 }
 
-/// Whether `identity` is new at the instant of `ask`.
+/// Whether anybody is new; else nobody's age need be worked out.
+#[inline(always)]
+pub(super) fn may_be_new(rules: &TierPlan) -> bool {
+    rules.guard.ramp.age != 0
+}
+
+/// Whether `identity` is new at `moment`.
 #[inline]
-pub(super) fn is_new(rules: &TierPlan, identity: &Identity, ask: &Ask<'_>) -> bool {
-    // Without a ramp, its age is 0: nobody's age need be worked out.
-    let age = rules.guard.ramp.age;
-    age != 0 && identity.age(ask.moment.unix()) < age
+pub(super) fn is_new(rules: &TierPlan, identity: &Identity, moment: &Moment<'_>) -> bool {
+    // Without a ramp, its age is 0, and an account that is not yet made is no younger.
+    identity.age(moment.unix()) < rules.guard.ramp.age
 }
 
 impl Terms {
@@ -56,7 +61,7 @@ impl Terms {
         let guard = &rules.guard;
         let mut present = Present::plain(identity.organization.is_some());
         let mut share = Share::ONE;
-        if is_new(rules, identity, ask) {
+        if is_new(rules, identity, &ask.moment) {
             share =
                 guard.ramp.share(identity.age(ask.moment.unix()), |rule| (account.word)(usize::from(rule)));
             if !guard.pool.rules.is_empty() {
