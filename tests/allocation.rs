@@ -105,6 +105,21 @@ fn the_request_path_allocates_nothing() {
     assert_eq!(counted, (0, 0));
 }
 
+/// A thread keeps the book of one limiter at a time: going from one to another must not make a new copy each time.
+#[test]
+fn two_limiters_in_turn_allocate_nothing() {
+    let cases = [Case::new(), Case::new()];
+    let counted = allocations(|| {
+        for number in 0..100_u64 {
+            for Case { limiter, requests, .. } in &cases {
+                let who = limiter.identity(limiter.tier("one").expect("the tier"), number);
+                assert!(limiter.check(&who, &Cost::of(*requests, 1)).is_ok());
+            }
+        }
+    });
+    assert_eq!(counted, (0, 0));
+}
+
 #[test]
 fn text_ids_and_a_full_table_allocate_nothing() {
     let Case { limiter, requests, .. } = Case::new();
