@@ -150,7 +150,28 @@ pub enum Retry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt {
     pub(crate) at: u64,
+    pub(crate) told: Told,
+}
+
+/// What a receipt tells besides when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
     pub(crate) overflow: bool,
+    /// Where a rule is used beyond its soft threshold; the first on the path.
+    pub(crate) soft: Option<Level>,
+    /// Where a rule that only watches would have refused; the first on the path.
+    pub(crate) shadow: Option<Level>,
+}
+
+impl Told {
+    /// What this says, and that: the first of each.
+    pub(crate) fn and(self, then: Told) -> Told {
+        Told {
+            overflow: self.overflow || then.overflow,
+            soft: self.soft.or(then.soft),
+            shadow: self.shadow.or(then.shadow),
+        }
+    }
 }
 
 impl Receipt {
@@ -165,7 +186,18 @@ impl Receipt {
     /// Whether the account, or its organization, was charged on its tier's shared overflow line because the table
     /// is full of subjects that still owe something.
     pub fn overflow(&self) -> bool {
-        self.overflow
+        self.told.overflow
+    }
+
+    /// Where a rule with a `soft` threshold is now used beyond it: the first such level on the path. For a server to tell its
+    /// caller in good time; `explain` says which rule.
+    pub fn soft(&self) -> Option<Level> {
+        self.told.soft
+    }
+
+    /// Where a rule in `shadow` would have refused the request: the first such level on the path.
+    pub fn would_deny(&self) -> Option<Level> {
+        self.told.shadow
     }
 }
 

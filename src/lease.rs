@@ -122,13 +122,13 @@ impl Leases {
     /// The same, but for what comes back; `false` where there is too little to share.
     fn try_refill(&self, total: Total<'_>, collided: bool, cost: &Cost, moment: &Moment<'_>) -> bool {
         let Total { under, rules, line, .. } = total;
-        if rules.rules.is_empty() || !rules.rules.iter().all(|rule| lease::is_leasable(&rule.limit)) {
+        if rules.rules.is_empty() || !rules.rules.iter().all(is_leasable) {
             return true;
         }
         let Some(stripe) = self.stripe(under.tier()) else { return true };
         let mut stripe = stripe.lock();
         let mut guard = line.lock();
-        if !total.is_meant_by(&guard) {
+        if !total.is_meant_by(&guard) || guard.is_marked() {
             return true;
         }
         // With leases out, down to an eighth; without, from a half on.
@@ -225,6 +225,11 @@ pub(crate) fn serve<'a>(
     let refunded = refunds.of_bucket(&charge.limit, usize::from(charge.rate));
     let low = lease::serve(&charge.limit, lease, refunded, amount, moment)?;
     Some((stripe.word(LEASE * index)?, low))
+}
+
+/// Whether parts of a rule's bucket can be leased: what it tells or watches is not seen on a lease.
+fn is_leasable(rule: &Rule) -> bool {
+    lease::is_leasable(&rule.limit) && !rule.shadow && rule.soft == 0
 }
 
 /// What a rule keeps for the light, in the units of its bucket's word.

@@ -31,7 +31,7 @@ const EVERY_FORM: &str = r#"
     requests = { quota = "9_000/hour" }
     [tiers.free.total]
     requests = [
-        { rate = "10/ms" }, { quota = "1.5M/week", name = "seven-days" }, { quota = "5M/month" }, { budget = "1T" },
+        { rate = "10/ms" }, { quota = "1.5M/week", name = "seven-days", soft = "80%" }, { quota = "5M/month", shadow = true }, { budget = "1T" },
     ]
     "opus.output_tokens" = { budget = 0 }
 "#;

@@ -63,7 +63,7 @@ impl Moment<'_> {
     }
 }
 
-/// What tightening multiplies a subject's costs by, in sixteenths. At least 1.
+/// What a subject's costs are multiplied by, in sixteenths: at least 1 by tightening; an operator may grant less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Factor(u16);
 
@@ -73,6 +73,11 @@ impl Factor {
     /// A factor of `sixteenths`/16, or of 1 where that would be less.
     pub(crate) fn from_sixteenths(sixteenths: u16) -> Factor {
         Factor(sixteenths.max(Factor::ONE.0))
+    }
+
+    /// A factor of `sixteenths`/16, which may be less than 1: what an operator grants.
+    pub(crate) fn granted(sixteenths: u16) -> Factor {
+        Factor(sixteenths.max(1))
     }
 
     pub(crate) fn sixteenths(self) -> u16 {
@@ -97,10 +102,13 @@ impl Factor {
     }
 
     fn divide(self, ticks: u64) -> u64 {
-        if self == Factor::ONE { ticks } else { self.divide_wide(u128::from(ticks)) as u64 }
+        if self == Factor::ONE {
+            ticks
+        } else {
+            u64::try_from(self.divide_wide(u128::from(ticks))).unwrap_or(u64::MAX)
+        }
     }
 
-    /// At most `ticks`, since a factor is at least 1.
     fn divide_wide(self, ticks: u128) -> u128 {
         ticks * u128::from(Factor::ONE.0) / u128::from(self.0)
     }
@@ -111,6 +119,8 @@ impl Factor {
 pub(crate) struct Seen<'a> {
     pub(crate) level: Level,
     pub(crate) rule: &'a Rule,
+    /// The rule's, or what an exception has in its place.
+    pub(crate) limit: &'a Limit,
     pub(crate) word: u64,
     pub(crate) factor: Factor,
     /// The instant at which the factor ends.
@@ -195,7 +205,7 @@ fn step_counted(limit: &Limit, word: u64, amount: u64, mode: Mode, moment: Momen
     admitted.map_or(Step::Refuse, Step::Admit)
 }
 
-/// Whether what is left of a rate or a quota besides `withheld` tokens admits `amount`; the other kinds withhold nothing.
+/// Whether what is left of a bucket besides `withheld` tokens admits `amount`.
 ///
 /// Asked of a bucket that admits it. A cost beyond the rest of a burst is let through by a full bucket, as it is beyond a
 /// burst.
@@ -213,7 +223,28 @@ pub(crate) fn keeps(
             let used = used(limit, word, moment);
             used.saturating_add(amount) <= quota.limit.saturating_sub(withheld)
         }
-        Limit::Budget { .. } | Limit::InFlight { .. } => true,
+        Limit::Budget { limit } | Limit::InFlight { limit } => {
+            word.saturating_add(amount) <= limit.saturating_sub(withheld)
+        }
+    }
+}
+
+/// The word of a bucket that is charged whatever it holds: a rate as for overage, a quota in its window alone.
+pub(crate) fn force(
+    limit: &Limit,
+    word: u64,
+    amount: u64,
+    factor: Factor,
+    mode: Mode,
+    moment: &Moment<'_>,
+) -> u64 {
+    match limit {
+        Limit::Rate(rate) => rate::overage(rate, word, amount, factor, moment.now).0,
+        Limit::Quota(quota) => moment
+            .window(quota.calendar)
+            .map_or(word, |(_, window)| quota::force(quota, word, amount, window)),
+        Limit::InFlight { .. } if mode == Mode::Spend => word,
+        Limit::Budget { .. } | Limit::InFlight { .. } => word.saturating_add(amount),
     }
 }
 

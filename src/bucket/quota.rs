@@ -110,6 +110,12 @@ pub(crate) fn overage(quota: &Quota, word: u64, extra: u64, window: Window) -> u
     pack(quota, number, used_in(quota, word, number).saturating_add(extra)) | flag
 }
 
+/// Charges `amount` whatever the limit; what is beyond counts in this window, and in no other.
+pub(crate) fn force(quota: &Quota, word: u64, amount: u64, window: Window) -> u64 {
+    let number = u64::from(window.number).max(word >> quota.use_bits);
+    pack(quota, number, used_in(quota, word, number).saturating_add(amount)) | forgiven(quota)
+}
+
 /// The word of a bucket of `old` as one of `new`, which has the same windows.
 ///
 /// What another policy allowed in a window counts in that window, and in no other.

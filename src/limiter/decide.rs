@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Caller, Places, Shared};
 use crate::{
     bucket::Mode,
-    decision::{Denial, Level, Receipt},
+    decision::{Denial, Level, Receipt, Told},
     evidence::Member,
     id::Identity,
     meter::Cost,
@@ -76,7 +76,7 @@ impl Shared {
             Look::Admitted(seen) => match lane.commit((cost, now.as_u64()), seen, note) {
                 Ok(()) => {
                     note.charged_by(book);
-                    Ok(Receipt { at: now.as_u64(), overflow: false })
+                    Ok(Receipt { at: now.as_u64(), told: Told::default() })
                 }
                 Err(lost) => self.decide_lost(book, lane, (cost, now), lost, note),
             },
@@ -117,9 +117,9 @@ impl Shared {
         lost: Lost,
         note: &mut N,
     ) -> Result<Receipt, Denial> {
-        if lane.commit_lost(self.ask::<N>(book, (cost, now)), lost, note) {
+        if let Some(told) = lane.commit_lost(self.ask::<N>(book, (cost, now)), lost, note) {
             note.charged_by(book);
-            return Ok(Receipt { at: now.as_u64(), overflow: false });
+            return Ok(Receipt { at: now.as_u64(), told });
         }
         self.decide_slow(book, (lane.identity(), cost), now, Some(note))
     }
@@ -135,9 +135,9 @@ impl Shared {
         note: &mut N,
     ) -> Result<Receipt, Denial> {
         match lane.go_around(self.ask::<N>(book, (cost, now)), look, note) {
-            Around::Charged => {
+            Around::Charged(told) => {
                 note.charged_by(book);
-                Ok(Receipt { at: now.as_u64(), overflow: false })
+                Ok(Receipt { at: now.as_u64(), told })
             }
             Around::Denied(denial) => Err(denial),
             Around::Stuck => self.decide_slow(book, (lane.identity(), cost), now, Some(note)),
@@ -169,17 +169,17 @@ impl Shared {
             let ask = &Ask { cost, mode: N::MODE, moment };
             let decided = match note.as_deref_mut() {
                 Some(note) => path.charge(&self.lines, ask, note),
-                None => path.judge(&self.lines, ask).map(|()| false),
+                None => path.judge(&self.lines, ask),
             };
             match decided {
-                Ok(overflow) => {
-                    if overflow {
+                Ok(told) => {
+                    if told.overflow {
                         self.counters.overflowed.fetch_add(1, Ordering::Relaxed);
                     }
                     if let Some(note) = note {
                         note.charged_by(&book);
                     }
-                    return Ok(Receipt { at: moment.now, overflow });
+                    return Ok(Receipt { at: moment.now, told });
                 }
                 Err(Stopped::Refused(denial)) => {
                     // A total that has leases refuses only once they are back.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Shared, signal::Evidence};
+use super::{Shared, overrides::OverrideState, signal::Evidence};
 use crate::{
     bucket::{self, Factor, Mode},
     decision::{Level, Name, RuleName, Wait},
@@ -20,6 +20,8 @@ pub struct Explanation {
     pub at: u64,
     /// The rules of the account, of its organization and of its tier.
     pub rules: Vec<RuleState>,
+    /// What an operator has made different for the caller.
+    pub overrides: Vec<OverrideState>,
     /// What evidence there is about the account; `None` where nothing is observed, or nothing was.
     pub evidence: Option<Evidence>,
 }
@@ -55,6 +57,10 @@ pub struct RuleState {
     /// What the caller cannot have of the limit now: kept for those who have taken little, or of a new account's own limits
     /// for later.
     pub withheld: u64,
+    /// Whether the rule only watches.
+    pub shadow: bool,
+    /// From what use on receipts tell that it is nearly used up.
+    pub soft: Option<u64>,
 }
 
 pub(super) fn explain(shared: &Shared, identity: &Identity) -> Explanation {
@@ -65,7 +71,7 @@ pub(super) fn explain(shared: &Shared, identity: &Identity) -> Explanation {
         let (plan, moment) = (&book.plan, shared.moment(&book, now));
         let mut rules = Vec::new();
         let Some(path) = Path::find(&shared.lines, &book, identity) else {
-            return Explanation { at, rules, evidence: None };
+            return Explanation { at, rules, overrides: Vec::new(), evidence: None };
         };
         path.recall(&shared.lines, &moment);
         // What depends on the request is told for one that spends 1 of every meter.
@@ -76,15 +82,15 @@ pub(super) fn explain(shared: &Shared, identity: &Identity) -> Explanation {
         let seen = path.inspect(
             &shared.lines,
             &ask,
-            |bucket::Seen { level, rule, word, factor, until, withheld }| {
+            |bucket::Seen { level, rule, limit: inforce, word, factor, until, withheld }| {
                 let (Some(tier), Some(meter)) = (tier, plan.meters.get(rule.meter.index())) else {
                     return;
                 };
-                let (kind, limit) = match &rule.limit {
+                let (kind, limit) = match inforce {
                     Limit::Rate(rate) => ("rate", Some(rate.burst)),
                     Limit::Quota(quota) => ("quota", Some(quota.limit)),
                     Limit::Budget { limit } => {
-                        ("budget", bucket::left(&rule.limit, 0, factor, &moment).and(Some(*limit)))
+                        ("budget", bucket::left(inforce, 0, factor, &moment).and(Some(*limit)))
                     }
                     Limit::InFlight { limit } => ("in_flight", Some(*limit)),
                 };
@@ -95,23 +101,25 @@ pub(super) fn explain(shared: &Shared, identity: &Identity) -> Explanation {
                     rule: rule.name,
                     kind,
                     limit,
-                    clamped_to: bucket::clamp(&rule.limit),
-                    used: bucket::used(&rule.limit, word, &moment),
-                    left: bucket::left(&rule.limit, word, factor, &moment)
+                    clamped_to: bucket::clamp(inforce),
+                    used: bucket::used(inforce, word, &moment),
+                    left: bucket::left(inforce, word, factor, &moment)
                         .map(|left| left.saturating_sub(withheld)),
-                    full_in: match bucket::full_at(&rule.limit, word, &moment) {
+                    full_in: match bucket::full_at(inforce, word, &moment) {
                         Wait::OnRelease | Wait::Never => None,
                         timed => timed.instant().map(|instant| instant.saturating_sub(at)),
                     },
                     factor_sixteenths: factor.sixteenths(),
                     factor_for: (factor != Factor::ONE).then(|| until.saturating_sub(at)),
                     withheld,
+                    shadow: rule.shadow,
+                    soft: (rule.soft > 0).then(|| inforce.most().saturating_sub(rule.soft)),
                 });
             },
         );
         // A line that changed hands meanwhile is looked up again.
         if seen.is_ok() {
-            return Explanation { at, rules, evidence: None };
+            return Explanation { at, rules, overrides: Vec::new(), evidence: None };
         }
     }
 }

@@ -212,6 +212,7 @@ impl Limiter {
 impl Shared {
     fn maintain(&self, now: Nanos) -> Maintenance {
         let wall_clock = self.keep_wall_clock();
+        self.end_overrides(now);
         let behind = !self.bring_over();
         let nothing = Maintenance { wall_clock, behind, ..Maintenance::default() };
         let Some(observer) = &self.observer else { return nothing };

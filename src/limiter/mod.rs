@@ -6,8 +6,10 @@ mod decide;
 mod explain;
 mod maintain;
 mod observe;
+mod overrides;
 mod permit;
 mod reload;
+mod shadow;
 mod signal;
 mod statistics;
 mod wall;
@@ -19,7 +21,9 @@ pub use builder::{BuildError, Builder};
 pub use explain::{Explanation, RuleState};
 pub use maintain::{EvidenceStatistics, Maintenance};
 pub use observe::{Attribute, AttributeValue, Attributes, Observed};
+pub use overrides::{Override, OverrideError, OverrideState, Whom};
 pub use permit::Permit;
+pub use shadow::ShadowCount;
 pub use signal::{Evidence, Signal, SignalError};
 pub use statistics::Statistics;
 pub use wall::WallClock;
@@ -40,6 +44,7 @@ use crate::{
     path::{Hints, Lines, Path, Spend},
     policy::{
         book::Book,
+        exception::Scope,
         plan::{MeterPlan, Plan, TierPlan},
     },
     time::{Clock, Nanos, SystemClock},
@@ -291,15 +296,18 @@ impl Limiter {
     /// request path.
     pub fn explain(&self, caller: &impl Caller) -> Explanation {
         let evidence = self.evidence_about(caller.identity());
-        Explanation { evidence, ..explain::explain(&self.shared, caller.identity()) }
+        let explained = explain::explain(&self.shared, caller.identity());
+        let overrides = self.shared.overrides_of(caller.identity(), explained.at);
+        Explanation { evidence, overrides, ..explained }
     }
 
-    /// Forgets an account: what it owes, has used and holds, and what evidence there is about it. Whether anything was known.
+    /// Forgets an account: what it owes, has used and holds, what evidence and what override there is about it. Whether anything was known.
     ///
     /// Its next request comes as that of a newcomer, with fresh buckets: for a deletion that was asked for, not for leniency
     /// ([`pardon`](Limiter::pardon)). What it spent of its organization's and its tier's limits stays spent; permits that
     /// are open are settled there, and on the account are counted no-ops ([`Settlement::stale`](crate::Settlement::stale)).
     pub fn forget(&self, account: &Identity) -> bool {
+        self.shared.lift(&Scope::Account(account.account), self.now());
         self.shared.lines.forget(Level::Account, &account.account)
     }
 }

@@ -9,6 +9,7 @@
 use super::{Limiter, Shared, maintain::settings};
 use crate::{
     policy::{
+        book::Book,
         plan::{MAX_PLANS, Plan, Room},
         succeed::ReloadError,
     },
@@ -92,6 +93,14 @@ impl Shared {
         // A round that is under way brings lines under whatever is the latest then; one that this plan comes back in must
         // not end it.
         progress.ending &= !(1 << next.current());
+        self.books.publish(next);
+        Ok(())
+    }
+
+    /// Publishes the book that `next` makes of the latest, one at a time.
+    pub(super) fn change_book<E>(&self, next: impl FnOnce(&Book) -> Result<Book, E>) -> Result<(), E> {
+        let _one_at_a_time = self.sweep.progress.lock();
+        let next = next(&self.books.copy())?;
         self.books.publish(next);
         Ok(())
     }

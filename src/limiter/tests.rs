@@ -109,6 +109,7 @@ fn tighten(limiter: &Limiter, identity: &Identity, sixteenths: u16, expiry: u64)
     lines.accounts.line(slot).unwrap().lock().set_standing(Standing {
         factor: Factor::from_sixteenths(sixteenths),
         cohort: 0,
+        marked: false,
         until: expiry,
     });
 }

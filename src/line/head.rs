@@ -2,7 +2,7 @@
 
 use super::{
     Backoff,
-    meta::{FACTOR, KEY, META, Meta, Standing, is_before_expiry},
+    meta::{FACTOR, KEY, META, Meta, Standing, is_before_expiry, is_marked, marked_as, may_be_leased},
 };
 use crate::{
     id::{Key, Places},
@@ -180,7 +180,12 @@ impl<'a> Head<'a> {
     /// Of a tier's total: whether a stripe may hold a lease on it.
     #[inline]
     pub(crate) fn may_be_leased(&self) -> bool {
-        self.factor_word() != 0
+        may_be_leased(self.factor_word())
+    }
+
+    /// Whether there is an exception to be looked up.
+    pub(crate) fn is_marked(&self) -> bool {
+        is_marked(self.factor_word())
     }
 
     /// How many subjects the slot has held.
@@ -264,16 +269,28 @@ impl Held<'_> {
 
     /// Of a tier's total: leases may be taken from it until `until`.
     pub(crate) fn set_hot(&mut self, until: u64) {
-        self.set(FACTOR, Standing { until, ..Standing::GOOD }.word());
+        let marked = self.head.is_marked();
+        self.set(FACTOR, Standing { until, marked, ..Standing::GOOD }.word());
     }
 
     /// Of a tier's total: no stripe holds a lease on it.
     pub(crate) fn set_cold(&mut self) {
-        self.set(FACTOR, 0);
+        let marked = self.head.is_marked();
+        self.set(FACTOR, if marked { Standing { marked, ..Standing::GOOD }.word() } else { 0 });
     }
 
     pub(crate) fn may_be_leased(&self) -> bool {
         self.head.may_be_leased()
+    }
+
+    pub(crate) fn is_marked(&self) -> bool {
+        self.head.is_marked()
+    }
+
+    /// Says that there is an exception to be looked up, or none any more.
+    pub(crate) fn mark(&mut self, marked: bool) {
+        let word = self.head.factor_word();
+        self.set(FACTOR, marked_as(word, marked));
     }
 
     pub(crate) fn is_hot(&self, now: u64) -> bool {

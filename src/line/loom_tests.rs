@@ -68,7 +68,7 @@ pub(crate) fn plan_of(levels: [LevelPlan; 3]) -> Plan {
 /// The rules of a level that has one limit.
 pub(crate) fn level_of(limit: Limit) -> LevelPlan {
     let meter = Meter::from_index(0).unwrap();
-    LevelPlan { rules: Box::new([Rule { name: Name::new("rule").unwrap(), meter, limit, reserved: 0 }]) }
+    LevelPlan::new(Box::new([Rule::plain(Name::new("rule").unwrap(), meter, limit)]))
 }
 
 /// A line of its own, for as many rules as fit a cache line.
@@ -97,7 +97,7 @@ fn key(id: u64) -> Key {
 
 fn budget(limit: u64) -> Rule {
     let meter = Meter::from_index(0).unwrap();
-    Rule { name: Name::new("budget").unwrap(), meter, limit: Limit::Budget { limit }, reserved: 0 }
+    Rule::plain(Name::new("budget").unwrap(), meter, Limit::Budget { limit })
 }
 
 const MOMENT: Moment<'static> = Moment { now: 0, anchor: Anchor::new(0), calendars: &[] };

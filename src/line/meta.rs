@@ -20,8 +20,11 @@ const EPOCH_MASK: u64 = 0x3ff_ffff;
 const PERMITS_SHIFT: u32 = 44;
 const MOST_PERMITS: u32 = (1 << (64 - PERMITS_SHIFT)) - 1;
 
-/// Factor word, bits 52-63: sixteenths; 0 for none.
+/// Factor word, bit 63: there is an exception to be looked up.
+const MARK: u64 = 1 << 63;
+/// Factor word, bits 52-62: sixteenths; 0 for none.
 const FACTOR_SHIFT: u32 = 52;
+const FACTOR_MASK: u64 = 0x7ff;
 /// Factor word, bits 40-51: the cohort that the subject is charged to as well; 0 for none.
 const COHORT_SHIFT: u32 = 40;
 const COHORT_MASK: u64 = 0xfff;
@@ -100,21 +103,25 @@ pub(crate) struct Standing {
     pub(crate) cohort: u16,
     /// When both end.
     pub(crate) until: u64,
+    /// Whether there is an exception to be looked up, which has an end of its own.
+    pub(crate) marked: bool,
 }
 
 impl Standing {
     /// Of a subject that nothing was done to.
-    pub(crate) const GOOD: Standing = Standing { factor: Factor::ONE, cohort: 0, until: 0 };
+    pub(crate) const GOOD: Standing = Standing { factor: Factor::ONE, cohort: 0, until: 0, marked: false };
 
     /// What a factor word says at `now`: nothing where none is set or it has expired.
     pub(super) fn at(word: u64, now: u64) -> Standing {
+        let marked = word & MARK != 0;
         if !is_before_expiry(word, now) {
-            return Standing::GOOD;
+            return Standing { marked, ..Standing::GOOD };
         }
         Standing {
-            factor: Factor::from_sixteenths((word >> FACTOR_SHIFT) as u16),
+            factor: Factor::from_sixteenths((word >> FACTOR_SHIFT & FACTOR_MASK) as u16),
             cohort: (word >> COHORT_SHIFT & COHORT_MASK) as u16,
             until: (word & EXPIRY_MASK) << EXPIRY_SHIFT,
+            marked,
         }
     }
 
@@ -124,11 +131,28 @@ impl Standing {
         u64::from(self.factor.sixteenths()) << FACTOR_SHIFT
             | (u64::from(self.cohort) & COHORT_MASK) << COHORT_SHIFT
             | expiry
+            | if self.marked { MARK } else { 0 }
     }
+}
+
+/// Of a tier's total: whether its factor word says that a stripe may hold a lease.
+#[inline]
+pub(super) fn may_be_leased(word: u64) -> bool {
+    word & EXPIRY_MASK != 0
+}
+
+/// Whether a factor word says that there is an exception.
+pub(super) fn is_marked(word: u64) -> bool {
+    word & MARK != 0
 }
 
 /// Whether a factor word is set and has not expired at `now`.
 #[inline]
 pub(super) fn is_before_expiry(word: u64, now: u64) -> bool {
     now >> EXPIRY_SHIFT < word & EXPIRY_MASK
+}
+
+/// The same factor word, with the mark or without it.
+pub(super) fn marked_as(word: u64, marked: bool) -> u64 {
+    if marked { word | MARK } else { word & !MARK }
 }

@@ -10,11 +10,12 @@ use super::{
     terms::{Account, Terms},
 };
 use crate::{
-    bucket::{Factor, Mode, Moment, Step, rate},
-    decision::{Denial, Level},
+    bucket::{self, Factor, Mode, Moment, Step, rate},
+    decision::{Denial, Level, Told},
     lease,
     line::{Backoff, Guard, Head, Held, Version, Word},
     policy::plan::{Charge, LEVELS, Limit},
+    sync::Ordering,
 };
 
 /// Looks at lines that others keep writing to, before each is read by itself, waiting for its guard.
@@ -22,7 +23,7 @@ const LOOKS: u32 = 64;
 
 /// What going around came to.
 pub(crate) enum Around {
-    Charged,
+    Charged(Told),
     Denied(Denial),
     /// To be decided by [`Path`](super::Path).
     Stuck,
@@ -30,7 +31,7 @@ pub(crate) enum Around {
 
 /// What a closer look came to.
 enum Closer<'a> {
-    Charged,
+    Charged(Told),
     /// On terms that are worked out again under the guards.
     Admitted,
     Refused(Refused<'a>),
@@ -60,9 +61,12 @@ impl<'a> Lane<'a> {
                 Look::Unclear => Closer::Unclear,
             };
             match closer {
-                Closer::Charged => return Around::Charged,
-                Closer::Admitted if self.commit_again(ask, note) => return Around::Charged,
-                Closer::Admitted | Closer::Unclear => break,
+                Closer::Charged(told) => return Around::Charged(told),
+                Closer::Admitted => match self.commit_again(ask, note) {
+                    Some(told) => return Around::Charged(told),
+                    None => break,
+                },
+                Closer::Unclear => break,
                 // There it is asked for less.
                 Closer::Refused(refused) if refused.is_clamped(ask.mode) => break,
                 Closer::Refused(refused) => return Around::Denied(refused.denial(ask.moment, false)),
@@ -76,15 +80,13 @@ impl<'a> Lane<'a> {
     /// Goes on from a commit that lost a line to another.
     #[cold]
     #[inline(never)]
-    pub(crate) fn commit_lost(self, ask: Ask<'_>, lost: Lost, note: &mut impl Note) -> bool {
-        if !self.commit_again(&ask, note) {
-            return false;
-        }
+    pub(crate) fn commit_lost(self, ask: Ask<'_>, lost: Lost, note: &mut impl Note) -> Option<Told> {
+        let told = self.commit_again(&ask, note)?;
         if lost == Lost::Total && ask.mode == Mode::Spend {
             // The thread has met another there, which makes it hot.
             self.lines.refill(self.book, self.rules, true, &ask);
         }
-        true
+        Some(told)
     }
 
     /// As [`look`](Lane::look) asks, where what `leased` answers stands in for a bucket.
@@ -188,6 +190,9 @@ impl<'a> Lane<'a> {
     /// leases in its place.
     #[inline(never)]
     fn wind(self, ask: &Ask<'_>, mut seen: Seen, note: &mut impl Note) -> Closer<'a> {
+        if self.heads[TOTAL].is_marked() {
+            return self.look_guarded(ask);
+        }
         let (mut lane, mut stripe) = (self, None);
         let may_be_leased = self.heads[TOTAL].may_be_leased();
         if may_be_leased && !self.heads[TOTAL].is_hot(ask.moment.now) {
@@ -216,11 +221,10 @@ impl<'a> Lane<'a> {
             Look::Admitted(seen) => match lane.lock(seen) {
                 Ok(guards) => {
                     store(&charged);
-                    lane.finish(guards, (ask.cost, ask.moment.now), note);
-                    Closer::Charged
+                    lane.finish(guards, ask.cost, note);
+                    Closer::Charged(Told::default())
                 }
-                Err(lost) if self.commit_lost(*ask, lost, note) => Closer::Charged,
-                Err(_) => Closer::Unclear,
+                Err(lost) => self.commit_lost(*ask, lost, note).map_or(Closer::Unclear, Closer::Charged),
             },
             Look::Refused(seen) => match lane.refused(ask, seen, serve) {
                 // Not before the leases have been given back.
@@ -253,10 +257,12 @@ impl<'a> Lane<'a> {
         let word = |rule| self.word_of(Level::Account, rule);
         let standing = self.heads[0].standing(ask.moment.now);
         let account = Account { standing, word: &word };
-        let mut terms = Terms::new(self.rules, self.identity, &account, ask);
+        let mut terms = Terms::new((self.book, self.rules), self.identity, &account, ask);
         if self.in_organization() {
-            terms.organization = self.heads[1].standing(ask.moment.now);
+            let standing = self.heads[1].standing(ask.moment.now);
+            terms.in_organization(self.book, self.identity.organization.as_ref(), standing, ask);
         }
+        terms.in_tier(self.book, self.identity.tier.as_u8(), self.heads[TOTAL].is_marked(), ask);
         for level in [Level::Cohort, Level::Pool].into_iter().filter(|level| terms.present.has(*level)) {
             let line = self.lines.line(self.home(level, terms.standing.cohort));
             let Some(head) = line.map(|line| line.head()) else { return Closer::Unclear };
@@ -275,11 +281,14 @@ impl<'a> Lane<'a> {
                     return Closer::Unclear;
                 };
                 let word = place.load();
-                match terms.step(self.rules, (meter, charge), word, &account, ask) {
-                    (Step::Admit(_), _) => {}
-                    (Step::Behind, _) => return Closer::Unclear,
-                    (Step::Refuse, withheld) => {
-                        let new = Refused::on(&terms, charge, word, ask.of(meter, charge), withheld);
+                let answered = terms.step(self.rules, (meter, charge), word, &account, ask);
+                match answered.step {
+                    Step::Admit(_) => {}
+                    Step::Behind => return Closer::Unclear,
+                    Step::Refuse => {
+                        let limit = terms.limit(self.rules, charge);
+                        let amount = bucket::asked(limit, ask.cost.amount(meter), ask.mode);
+                        let new = Refused::on(&terms, limit, charge, word, (amount, answered.withheld));
                         Refused::keep_later(&mut refused, new, ask.moment);
                     }
                 }
@@ -294,6 +303,14 @@ impl<'a> Lane<'a> {
             Closer::Refused(refused)
         } else {
             Closer::Busy
+        }
+    }
+
+    /// Counts what a rule that only watches would have refused.
+    fn count_shadow(&self, charge: &Charge, told: Told) {
+        let counters = &self.rules.level(charge.level).watched;
+        if let (Some(_), Some(Some(counter))) = (told.shadow, counters.get(usize::from(charge.index))) {
+            counter.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -317,12 +334,12 @@ impl<'a> Lane<'a> {
     /// guard, waiting for it, and steps the buckets as they are then.
     #[cold]
     #[inline(never)]
-    pub(super) fn commit_again(self, ask: &Ask<'_>, note: &mut impl Note) -> bool {
+    pub(super) fn commit_again(self, ask: &Ask<'_>, note: &mut impl Note) -> Option<Told> {
         let take = |level, cohort| self.take(level, cohort, ask);
-        let Some(account) = take(Level::Account, 0) else { return false };
+        let account = take(Level::Account, 0)?;
         let word = |rule| self.word_of(Level::Account, rule);
         let standing = &Account { standing: account.standing(ask.moment.now), word: &word };
-        let mut terms = Terms::new(self.rules, self.identity, standing, ask);
+        let mut terms = Terms::new((self.book, self.rules), self.identity, standing, ask);
         let mut guards: [Option<(Home, Held<'a>)>; LEVELS.len()] = Default::default();
         let mut guards_of_rest = guards.iter_mut();
         if let Some(place) = guards_of_rest.next() {
@@ -330,20 +347,26 @@ impl<'a> Lane<'a> {
         }
         for (level, place) in terms.present.levels().skip(1).zip(guards_of_rest) {
             let home = self.home(level, terms.standing.cohort);
-            let Some(guard) = take(level, terms.standing.cohort) else { return false };
-            if level == Level::Organization {
-                terms.organization = guard.standing(ask.moment.now);
+            let guard = take(level, terms.standing.cohort)?;
+            match level {
+                Level::Organization => {
+                    let key = self.identity.organization.as_ref();
+                    terms.in_organization(self.book, key, guard.standing(ask.moment.now), ask);
+                }
+                Level::Tier => terms.in_tier(self.book, self.identity.tier.as_u8(), guard.is_marked(), ask),
+                Level::Account | Level::Cohort | Level::Pool => {}
             }
             *place = Some((home, guard));
         }
-        let mut charged = Charged::new();
+        let (mut charged, mut told) = (Charged::new(), Told::default());
         for meter in ask.cost.spent() {
             for charge in self.rules.charges(meter, terms.present) {
                 let line = self.lines.line(self.home(charge.level, terms.standing.cohort));
-                let Some(place) = line.and_then(|line| line.word(usize::from(charge.index))) else {
-                    return false;
-                };
-                match terms.step(self.rules, (meter, charge), place.load(), standing, ask).0 {
+                let place = line.and_then(|line| line.word(usize::from(charge.index)))?;
+                let answered = terms.step(self.rules, (meter, charge), place.load(), standing, ask);
+                self.count_shadow(charge, answered.told);
+                told = told.and(answered.told);
+                match answered.step {
                     // A path has no more rules than there is room for.
                     Step::Admit(word) => {
                         let _ = charged.try_push((place, word));
@@ -354,16 +377,17 @@ impl<'a> Lane<'a> {
                     }
                     // Whoever is behind, or refused, finds out when it looks again.
                     #[cfg(not(tollgate_mutant = "commit_trusts_the_look"))]
-                    Step::Refuse | Step::Behind => return false,
+                    Step::Refuse | Step::Behind => return None,
                 }
             }
         }
         store(&charged);
         self.note(ask.cost, note, terms.present, terms.standing.cohort);
+        note.excepted(terms.excepted());
         for (home, guard) in guards.into_iter().flatten() {
-            finish(home, guard, ask.moment.now, note);
+            finish(home, guard, terms.factor(home.level()).0, note);
         }
-        true
+        Some(told)
     }
 
     /// The guard of a level's line, once it is under the caller's rules; `None` if it is another's, or has to be looked for

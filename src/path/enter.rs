@@ -3,7 +3,7 @@
 use super::{Ask, Home, Lane, Lines, Note, Stop, Stopped, Terms};
 use crate::{
     bucket::{self, Mode, Moment},
-    decision::Level,
+    decision::{Level, Told},
     id::{Identity, Key},
     line::Meta,
     policy::{
@@ -107,7 +107,7 @@ impl<'a> Path<'a> {
         lines: &'a Lines,
         ask: &Ask<'_>,
         note: &mut impl Note,
-    ) -> Result<bool, Stopped> {
+    ) -> Result<Told, Stopped> {
         let total = self.total.line.head();
         if total.may_be_leased() && !total.is_hot(ask.moment.now) {
             self.recall(lines, &ask.moment);
@@ -118,14 +118,12 @@ impl<'a> Path<'a> {
             // The overflow line was not looked at yet.
             self.judge(lines, ask)?;
         }
-        if !lane.commit_again(ask, note) {
-            return Err(Stopped::Changed);
-        }
+        let told = lane.commit_again(ask, note).ok_or(Stopped::Changed)?;
         if ask.mode == Mode::Spend && total.is_hot(ask.moment.now) {
             // What brought a check here was most likely an empty lease.
             lines.refill(self.book, self.rules, false, ask);
         }
-        Ok(self.overflow)
+        Ok(Told { overflow: self.overflow, ..told })
     }
 }
 

@@ -6,8 +6,8 @@ use super::{
     terms::{Account, Terms},
 };
 use crate::{
-    bucket::{Moment, Seen, Step},
-    decision::Level,
+    bucket::{self, Moment, Seen, Step},
+    decision::{Level, Told},
     line::Standing,
     policy::plan::{LEVELS, MAX_RULES},
 };
@@ -20,12 +20,12 @@ struct State {
 }
 
 /// The levels of a path, and the terms of its caller.
-struct States {
+struct States<'a> {
     levels: [State; LEVELS.len()],
-    terms: Terms,
+    terms: Terms<'a>,
 }
 
-impl States {
+impl States<'_> {
     fn word(&self, level: usize, rule: usize) -> u64 {
         self.levels[level].words[rule % MAX_RULES]
     }
@@ -33,23 +33,28 @@ impl States {
 
 impl<'a> Path<'a> {
     /// Whether every bucket admits, by words that belong together line by line.
-    pub(crate) fn judge(&self, lines: &'a Lines, ask: &Ask<'_>) -> Result<(), Stopped> {
+    pub(crate) fn judge(&self, lines: &'a Lines, ask: &Ask<'_>) -> Result<Told, Stopped> {
         let states = self.states(lines, ask)?;
         let terms = &states.terms;
         let word = |rule| states.word(0, rule);
         let account = Account { standing: terms.standing, word: &word };
         let mut behind = None;
+        let mut told = Told::default();
         let mut refused: Option<Refused<'_>> = None;
         for meter in ask.cost.spent() {
             for charge in self.rules.charges(meter, terms.present) {
                 let word = states.word(charge.level as usize, usize::from(charge.index));
-                match terms.step(self.rules, (meter, charge), word, &account, ask) {
-                    (Step::Admit(_), _) => {}
-                    (Step::Behind, _) => {
+                let answered = terms.step(self.rules, (meter, charge), word, &account, ask);
+                told = told.and(answered.told);
+                match answered.step {
+                    Step::Admit(_) => {}
+                    Step::Behind => {
                         behind = behind.max(Some(ask.moment.caught_up_with(&charge.limit, word).now));
                     }
-                    (Step::Refuse, withheld) => {
-                        let new = Refused::on(terms, charge, word, ask.of(meter, charge), withheld);
+                    Step::Refuse => {
+                        let limit = terms.limit(self.rules, charge);
+                        let amount = bucket::asked(limit, ask.cost.amount(meter), ask.mode);
+                        let new = Refused::on(terms, limit, charge, word, (amount, answered.withheld));
                         Refused::keep_later(&mut refused, new, ask.moment);
                     }
                 }
@@ -58,7 +63,7 @@ impl<'a> Path<'a> {
         match (behind, refused) {
             (Some(now), _) => Err(Stopped::Behind(now)),
             (None, Some(refused)) => Err(Stopped::Refused(refused.denial(ask.moment, self.overflow))),
-            (None, None) => Ok(()),
+            (None, None) => Ok(told),
         }
     }
 
@@ -79,27 +84,38 @@ impl<'a> Path<'a> {
                 let charge = self.rules.all_charges(rule.meter).iter();
                 let mut charge =
                     charge.filter(|charge| (charge.level, usize::from(charge.index)) == (level, index));
-                let withheld = charge
-                    .next()
-                    .map_or(0, |charge| terms.withheld(self.rules, (rule.meter, charge), &account, ask));
+                let Some(charge) = charge.next() else { continue };
+                let limit = terms.limit(self.rules, charge);
+                let withheld = terms.withheld(self.rules, (rule.meter, charge), limit, &account, ask);
                 let word = states.word(level as usize, index);
-                visit(Seen { level, rule, word, factor, until, withheld });
+                visit(Seen { level, rule, limit, word, factor, until, withheld });
             }
         }
         Ok(())
     }
 
-    fn states(&self, lines: &'a Lines, ask: &Ask<'_>) -> Result<States, Stopped> {
+    fn states(&self, lines: &'a Lines, ask: &Ask<'_>) -> Result<States<'a>, Stopped> {
         let moment = &ask.moment;
         let account = self.state(lines, self.account(), moment)?;
         let word = |rule: usize| account.words[rule % MAX_RULES];
-        let terms =
-            Terms::new(self.rules, self.identity, &Account { standing: account.standing, word: &word }, ask);
+        let terms = Terms::new(
+            (self.book, self.rules),
+            self.identity,
+            &Account { standing: account.standing, word: &word },
+            ask,
+        );
         let mut states = States { levels: [account; LEVELS.len()], terms };
         for turn in self.rest(lines, &terms) {
             let state = self.state(lines, turn, moment)?;
-            if turn.level() == Level::Organization {
-                states.terms.organization = state.standing;
+            match turn.level() {
+                Level::Organization => {
+                    let key = self.identity.organization.as_ref();
+                    states.terms.in_organization(self.book, key, state.standing, ask);
+                }
+                Level::Tier => {
+                    states.terms.in_tier(self.book, self.identity.tier.as_u8(), state.standing.marked, ask);
+                }
+                Level::Account | Level::Cohort | Level::Pool => {}
             }
             states.levels[turn.level() as usize] = state;
         }

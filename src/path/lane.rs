@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Levels of a plain caller's path.
-const PLAIN: usize = 3;
+pub(super) const PLAIN: usize = 3;
 /// The last of them, that of the tier's total.
 pub(super) const TOTAL: usize = PLAIN - 1;
 
@@ -99,7 +99,7 @@ pub(super) enum Answer<'a> {
     /// The word, and what goes there.
     Admit(Word<'a>, u64),
     Refuse(Refused<'a>),
-    /// Some of what is left is kept for some.
+    /// Some of what is left is kept for some, or it matters how much that is.
     Guarded,
     /// Its window is later than the request's clock.
     Unclear,
@@ -188,7 +188,7 @@ impl<'a> Lane<'a> {
             return Look::Guarded;
         }
         let seen = [account_version, organization_version, total_version];
-        if total.may_be_leased() {
+        if total.factor_word() != 0 {
             return Look::Winding(seen);
         }
         let straights = self.rules.straights(self.in_organization());
@@ -210,7 +210,7 @@ impl<'a> Lane<'a> {
     ) -> Result<(), Lost> {
         let guards = self.lock(seen)?;
         charge(self.rules.straights(self.in_organization()), &self.heads, cost, now);
-        self.finish(guards, (cost, now), note);
+        self.finish(guards, cost, note);
         Ok(())
     }
 
@@ -237,14 +237,14 @@ impl<'a> Lane<'a> {
 
     /// Lets go of the lines, which were charged.
     #[inline(always)]
-    pub(super) fn finish(&self, guards: Guards<'a>, (cost, now): (&Cost, u64), note: &mut impl Note) {
+    pub(super) fn finish(&self, guards: Guards<'a>, cost: &Cost, note: &mut impl Note) {
         let Guards { account, organization, total } = guards;
         self.note(cost, note, Present::plain(self.in_organization()), 0);
-        finish(self.homes[0], account, now, note);
+        finish(self.homes[0], account, Factor::ONE, note);
         if let Some(organization) = organization {
-            finish(self.homes[1], organization, now, note);
+            finish(self.homes[1], organization, Factor::ONE, note);
         }
-        finish(Home::total(self.identity.tier.as_u8()), total, now, note);
+        finish(Home::total(self.identity.tier.as_u8()), total, Factor::ONE, note);
     }
 
     /// Lets a permit note what was charged, under the guards of all lines.
@@ -273,11 +273,12 @@ impl<'a> Lane<'a> {
         let Some(place) = place else { return Answer::Unclear };
         let (word, factor) = (place.load(), Factor::ONE);
         match bucket::step(&charge.limit, word, amount, factor, ask.mode, &ask.moment) {
+            Step::Refuse if charge.shadow => Answer::Guarded,
             Step::Refuse => Answer::Refuse(Refused::plainly(charge, word, amount)),
             Step::Behind => Answer::Unclear,
             Step::Admit(_)
-                if charge.reserved != 0
-                    && !bucket::keeps(&charge.limit, word, amount, factor, charge.reserved, &ask.moment) =>
+                if charge.watched() != 0
+                    && !bucket::keeps(&charge.limit, word, amount, factor, charge.watched(), &ask.moment) =>
             {
                 Answer::Guarded
             }
@@ -319,7 +320,7 @@ fn charge(straights: &Straights, heads: &[Head<'_>; PLAIN], cost: &Cost, now: u6
 
 /// Lets go of the guard of a line that was charged.
 #[inline(always)]
-pub(super) fn finish(home: Home, mut guard: Held<'_>, now: u64, note: &mut impl Note) {
+pub(super) fn finish(home: Home, mut guard: Held<'_>, factor: Factor, note: &mut impl Note) {
     guard.set_written();
-    note.line(home, &mut guard, now);
+    note.line(home, &mut guard, factor);
 }

@@ -9,6 +9,7 @@ use crate::{
     line::{Guard, Head, Line, Meta, Refunds},
     policy::{
         book::Book,
+        exception::Scope,
         plan::{MAX_COHORTS, MAX_RULES, Plan, TierPlan, Under, Words},
     },
     sync::{AtomicU64, Ordering},
@@ -152,6 +153,30 @@ impl Lines {
     /// How often subjects came with another tier, and how often with the one that they had left before.
     pub(crate) fn moved_and_back(&self) -> (u64, u64) {
         (self.moves.all.load(Ordering::Relaxed), self.moves.back.load(Ordering::Relaxed))
+    }
+
+    /// Says on the line of whom `scope` is about that there is an exception, or none any more. Whether there is such a line.
+    pub(crate) fn mark(&self, book: &Book, scope: &Scope, marked: bool, moment: &Moment<'_>) -> bool {
+        let (home, key) = match scope {
+            Scope::Account(key) => (self.accounts.find(key).map(|(slot, _)| Home::Account(slot)), Some(key)),
+            Scope::Organization(key) => {
+                (self.organizations.find(key).map(|(slot, _)| Home::Organization(slot)), Some(key))
+            }
+            Scope::Tier(tier) => (Some(Home::total(*tier)), None),
+        };
+        let Some(line) = home.and_then(|home| self.line(home)) else { return false };
+        let mut guard = line.lock();
+        if key.is_some_and(|key| !guard.holds(key)) {
+            return false;
+        }
+        guard.mark(marked);
+        let under = guard.meta().under();
+        drop(guard);
+        // What is leased of a total was charged by its own terms; nobody leases from a marked one.
+        if let (Scope::Tier(_), Some(rules)) = (scope, book.rules(under)) {
+            self.recall(book, rules, moment);
+        }
+        true
     }
 
     /// Forgets the subject of `key` at a level that has subjects: its line is nobody's, and what permits hold of it is not

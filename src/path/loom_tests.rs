@@ -62,15 +62,16 @@ impl World {
             let charged = match lane.look(ask.cost, MOMENT.now, || MOMENT) {
                 Look::Admitted(seen) => match lane.commit((ask.cost, MOMENT.now), seen, note) {
                     Ok(()) => true,
-                    Err(lost) => lane.commit_lost(ask, lost, note),
+                    Err(lost) => lane.commit_lost(ask, lost, note).is_some(),
                 },
                 look => match lane.go_around(ask, look, note) {
-                    Around::Charged => true,
+                    Around::Charged(_) => true,
                     Around::Denied(_) => return false,
                     Around::Stuck => false,
                 },
             };
             if charged {
+                note.charged_by(&self.book);
                 return true;
             }
             thread::yield_now();
@@ -186,7 +187,12 @@ fn loom_charge_and_factor() {
         let line = world.lines.line(Home::Account(slot)).unwrap();
         let charged_before = {
             let mut guard = line.lock();
-            guard.set_standing(Standing { factor: Factor::from_sixteenths(160), cohort: 0, until: 1 << 40 });
+            guard.set_standing(Standing {
+                factor: Factor::from_sixteenths(160),
+                cohort: 0,
+                until: 1 << 40,
+                marked: false,
+            });
             guard.word(0).unwrap() != 0
         };
         assert!(other.join().unwrap());

@@ -31,6 +31,7 @@ pub(crate) use around::Around;
 pub(crate) use enter::Path;
 pub(crate) use lane::{Lane, Look, Lost, Seen};
 pub(crate) use lines::{Home, Lines};
+use settle::Excepted;
 pub(crate) use settle::Hold;
 pub use settle::Settlement;
 
@@ -41,10 +42,10 @@ use crate::{
     decision::{Because, Denial, Level, Refusal},
     id::Key,
     line::{Held, Line, Refunds},
-    meter::{Cost, Meter},
+    meter::Cost,
     policy::{
         book::Book,
-        plan::{Charge, Present},
+        plan::{Charge, Limit, Present},
     },
 };
 use terms::Terms;
@@ -62,14 +63,6 @@ pub(crate) struct Ask<'a> {
     pub(crate) cost: &'a Cost,
     pub(crate) mode: Mode,
     pub(crate) moment: Moment<'a>,
-}
-
-impl Ask<'_> {
-    /// What is asked of one of the buckets that an amount of `meter` is charged to.
-    #[inline]
-    fn of(&self, meter: Meter, charge: &Charge) -> u64 {
-        bucket::asked(&charge.limit, self.cost.amount(meter), self.mode)
-    }
 }
 
 /// What a request came to, short of being admitted.
@@ -94,6 +87,8 @@ struct Stop<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Refused<'a> {
     charge: &'a Charge,
+    /// The charge's, or what an exception has in its place.
+    limit: &'a Limit,
     word: u64,
     amount: u64,
     factor: Factor,
@@ -107,18 +102,24 @@ impl<'a> Refused<'a> {
     /// Of a plain caller.
     #[inline]
     fn plainly(charge: &'a Charge, word: u64, amount: u64) -> Refused<'a> {
-        Refused { charge, word, amount, factor: Factor::ONE, until: 0, withheld: 0 }
+        Refused { charge, limit: &charge.limit, word, amount, factor: Factor::ONE, until: 0, withheld: 0 }
     }
 
     /// Whether it is an estimate that may be clamped.
     #[inline]
     pub(crate) fn is_clamped(&self, mode: Mode) -> bool {
-        bucket::asked(&self.charge.limit, self.amount, mode) < self.amount
+        bucket::asked(self.limit, self.amount, mode) < self.amount
     }
 
-    fn on(terms: &Terms, charge: &'a Charge, word: u64, amount: u64, withheld: u64) -> Refused<'a> {
+    fn on(
+        terms: &Terms<'a>,
+        limit: &'a Limit,
+        charge: &'a Charge,
+        word: u64,
+        (amount, withheld): (u64, u64),
+    ) -> Refused<'a> {
         let (factor, until) = terms.factor(charge.level);
-        Refused { charge, word, amount, factor, until, withheld }
+        Refused { charge, limit, word, amount, factor, until, withheld }
     }
 
     /// Keeps of two refusals the one that passes last; of two that pass together, the earlier on the path.
@@ -144,8 +145,8 @@ impl<'a> Refused<'a> {
 
     #[inline]
     fn refusal(&self, moment: Moment<'_>) -> Refusal {
-        let Refused { charge, word, amount, factor, withheld, .. } = *self;
-        bucket::refusal(&charge.limit, word, amount, factor, withheld, moment)
+        let Refused { limit, word, amount, factor, withheld, .. } = *self;
+        bucket::refusal(limit, word, amount, factor, withheld, moment)
     }
 
     /// The denial; `overflow` where it was on an overflow line.
@@ -156,7 +157,7 @@ impl<'a> Refused<'a> {
         if self.withheld == 0 && self.factor == Factor::ONE {
             return denial;
         }
-        let Refused { charge: Charge { limit, .. }, word, amount, factor, until, withheld } = *self;
+        let Refused { limit, word, amount, factor, until, withheld, .. } = *self;
         // No factor is on what is in flight, which alone tells a hold from a spending.
         let without = bucket::step(limit, word, amount, Factor::ONE, Mode::Spend, &moment);
         let tightened = factor != Factor::ONE
@@ -175,7 +176,11 @@ pub(crate) trait Note {
     fn charged_by(&mut self, _: &Arc<Book>) {}
 
     /// Notes a line that is about to be charged, under its guard.
-    fn line(&mut self, home: Home, guard: &mut Held<'_>, now: u64);
+    fn line(&mut self, home: Home, guard: &mut Held<'_>, factor: Factor);
+
+    /// Notes that some limits were not those of the policy.
+    #[inline(always)]
+    fn excepted(&mut self, _: Excepted) {}
 
     /// Notes the buckets just charged, on the levels that are there, which `each` goes through under the guards of their
     /// lines.
@@ -189,7 +194,7 @@ impl Note for Spend {
     const MODE: Mode = Mode::Spend;
 
     #[inline(always)]
-    fn line(&mut self, _: Home, _: &mut Held<'_>, _: u64) {}
+    fn line(&mut self, _: Home, _: &mut Held<'_>, _: Factor) {}
 
     #[inline(always)]
     fn charges<'a>(&mut self, _: Present, _: impl FnOnce(&mut dyn FnMut(&Charge, u64, Refunds<'a>))) {}

@@ -11,6 +11,7 @@ use arrayvec::ArrayVec;
 use super::{Home, Lines, Note};
 use crate::{
     bucket::{self, Factor, Mode, Moment, Words},
+    decision::Level,
     id::Identity,
     line::{Held, Refunds},
     meter::{Cost, MAX_METERS, Meter},
@@ -29,12 +30,16 @@ pub(crate) struct Visited {
     factor: Factor,
 }
 
+/// The places in the book of what was different for account, organization and tier, counted from 1; 0 for nothing.
+pub(super) type Excepted = [u16; 3];
+
 /// All that a permit was charged to.
 #[derive(Clone, Debug)]
 pub(crate) struct Hold {
     /// What it was charged by, and the tier; none before it was.
     book: Option<Arc<Book>>,
     tier: u8,
+    excepted: Excepted,
     /// The levels that were charged.
     present: Present,
     held: ArrayVec<Visited, { LEVELS.len() }>,
@@ -81,6 +86,7 @@ impl Hold {
     pub(crate) fn new(identity: &Identity) -> Hold {
         Hold {
             book: None,
+            excepted: [0; 3],
             tier: identity.tier.as_u8(),
             present: Present::plain(identity.organization.is_some()),
             held: ArrayVec::new(),
@@ -94,6 +100,20 @@ impl Hold {
             Home::Account(slot) => Some((slot, held.generation)),
             _ => None,
         })
+    }
+
+    /// The limit that a bucket had when it was charged.
+    fn limit_of<'a>(&'a self, charge: &'a Charge) -> &'a Limit {
+        let place = match charge.level {
+            Level::Account => self.excepted[0],
+            Level::Organization => self.excepted[1],
+            Level::Tier => self.excepted[2],
+            Level::Cohort | Level::Pool => 0,
+        };
+        let place = usize::from(place).checked_sub(1);
+        let exceptions = self.book.as_ref().map(|book| &book.exceptions);
+        let exception = place.zip(exceptions).and_then(|(place, known)| known.get(place));
+        exception.and_then(|known| known.limit(self.tier, charge.index)).unwrap_or(&charge.limit)
     }
 
     /// Replaces the charge of `reserved` by one of `actual` on every line, one line after the other, at `moment` or at
@@ -144,7 +164,7 @@ impl Hold {
                         continue;
                     }
                     let amounts = (
-                        bucket::asked(&charged.limit, reserved.amount(meter), Mode::Hold),
+                        bucket::asked(self.limit_of(charged), reserved.amount(meter), Mode::Hold),
                         actual.amount(meter),
                     );
                     if amounts.0 == amounts.1 && !charged.limit.is_held() {
@@ -179,14 +199,19 @@ impl Note for Hold {
     }
 
     #[inline]
-    fn line(&mut self, home: Home, guard: &mut Held<'_>, now: u64) {
+    fn excepted(&mut self, excepted: Excepted) {
+        self.excepted = excepted;
+    }
+
+    #[inline]
+    fn line(&mut self, home: Home, guard: &mut Held<'_>, factor: Factor) {
         guard.open_permit();
         // No more lines than levels.
         let _ = self.held.try_push(Visited {
             home,
             generation: guard.generation(),
             epoch: guard.meta().epoch(),
-            factor: guard.standing(now).factor,
+            factor,
         });
     }
 

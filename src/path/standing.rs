@@ -104,6 +104,6 @@ fn counts_alike(own: &Rule, shared: &Rule) -> bool {
 }
 
 fn set(guard: &mut Guard<'_>, standing: Standing) {
-    let nothing = standing.factor == Factor::ONE && standing.cohort == 0;
+    let nothing = standing.factor == Factor::ONE && standing.cohort == 0 && !standing.marked;
     guard.set_standing(if nothing { Standing::GOOD } else { standing });
 }

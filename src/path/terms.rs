@@ -8,18 +8,25 @@
 //! - Members of a cohort pay the cohort as well, but for what is under their floor: that much of their own quota the
 //!   others cannot take from them.
 //! - Factors multiply costs on rates of the subject's own.
+//! - Exceptions that an operator made replace factor and limits, or exempt.
 //!
 //! All is worked out from the account's words as they were read, or are under its guard; nothing else is kept anywhere.
 
-use super::Ask;
+use super::{
+    Ask,
+    lane::{PLAIN, place_of},
+    settle::Excepted,
+};
 use crate::{
     bucket::{self, Factor, Moment, Step},
-    decision::Level,
-    id::Identity,
+    decision::{Level, Told},
+    id::{Identity, Key},
     line::Standing,
     meter::Meter,
     policy::{
-        plan::{Charge, OwnUse, Present, TierPlan},
+        book::Book,
+        exception::{Exception, Scope},
+        plan::{Charge, Limit, OwnUse, Present, TierPlan},
         quantity::Share,
     },
 };
@@ -33,14 +40,24 @@ pub(super) struct Account<'w> {
 
 /// The terms of one caller.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
+pub(super) struct Terms<'a> {
     pub(super) present: Present,
     /// Of the account.
     pub(super) standing: Standing,
     /// Of the organization.
-    pub(super) organization: Standing,
+    organization: Standing,
     /// The part of its limits that the account has.
     share: Share,
+    /// Of account, organization and tier.
+    exceptions: [Option<(usize, &'a Exception)>; PLAIN],
+}
+
+/// A bucket's answer on terms.
+pub(super) struct Answered {
+    pub(super) step: Step,
+    /// Tokens that were withheld, if it refuses for that.
+    pub(super) withheld: u64,
+    pub(super) told: Told,
 }
 
 /// Whether anybody is new; else nobody's age need be worked out.
@@ -56,8 +73,14 @@ pub(super) fn is_new(rules: &TierPlan, identity: &Identity, moment: &Moment<'_>)
     identity.age(moment.unix()) < rules.guard.ramp.age
 }
 
-impl Terms {
-    pub(super) fn new(rules: &TierPlan, identity: &Identity, account: &Account<'_>, ask: &Ask<'_>) -> Terms {
+impl<'a> Terms<'a> {
+    /// Of a caller of whose lines the account's says so much.
+    pub(super) fn new(
+        (book, rules): (&'a Book, &'a TierPlan),
+        identity: &Identity,
+        account: &Account<'_>,
+        ask: &Ask<'_>,
+    ) -> Terms<'a> {
         let guard = &rules.guard;
         let mut present = Present::plain(identity.organization.is_some());
         let mut share = Share::ONE;
@@ -68,7 +91,19 @@ impl Terms {
                 present = present.with(Level::Pool);
             }
         }
-        let terms = Terms { present, standing: account.standing, organization: Standing::GOOD, share };
+        let mut terms = Terms {
+            present,
+            standing: account.standing,
+            organization: Standing::GOOD,
+            share,
+            exceptions: [None; PLAIN],
+        };
+        if account.standing.marked {
+            terms.except(book, Scope::Account(identity.account), ask);
+        }
+        if terms.is_exempt(Level::Account) {
+            return terms;
+        }
         if terms.standing.cohort == 0
             || guard.cohort.rules.is_empty()
             || terms.is_under_floor(rules, account, ask)
@@ -76,6 +111,57 @@ impl Terms {
             return terms;
         }
         Terms { present: present.with(Level::Cohort), ..terms }
+    }
+
+    /// With what the line of its organization says.
+    pub(super) fn in_organization(
+        &mut self,
+        book: &'a Book,
+        key: Option<&Key>,
+        standing: Standing,
+        ask: &Ask<'_>,
+    ) {
+        self.organization = standing;
+        if let (Some(key), true) = (key, standing.marked) {
+            self.except(book, Scope::Organization(*key), ask);
+        }
+    }
+
+    /// With what the line of its tier's total says.
+    pub(super) fn in_tier(&mut self, book: &'a Book, tier: u8, is_marked: bool, ask: &Ask<'_>) {
+        if is_marked {
+            self.except(book, Scope::Tier(tier), ask);
+        }
+    }
+
+    fn except(&mut self, book: &'a Book, scope: Scope, ask: &Ask<'_>) {
+        if let Some(place) = self.exceptions.get_mut(place_of(scope.level())) {
+            *place = book.exception(&scope, ask.moment.now);
+        }
+    }
+
+    /// What is different at a level, if anything is.
+    pub(super) fn exception(&self, level: Level) -> Option<&'a Exception> {
+        match level {
+            Level::Cohort | Level::Pool => None,
+            level => self.exceptions.get(place_of(level)).copied().flatten().map(|(_, exception)| exception),
+        }
+    }
+
+    /// The places of the exceptions, of account, organization and tier, for a permit to find them again, counted from 1.
+    pub(super) fn excepted(&self) -> Excepted {
+        self.exceptions
+            .map(|exception| exception.and_then(|(place, _)| u16::try_from(place + 1).ok()).unwrap_or(0))
+    }
+
+    fn is_exempt(&self, level: Level) -> bool {
+        self.exception(level).is_some_and(|exception| exception.exempt)
+    }
+
+    /// The limit of a bucket.
+    pub(super) fn limit(&self, rules: &TierPlan, charge: &'a Charge) -> &'a Limit {
+        let exception = self.exception(charge.level);
+        exception.and_then(|known| known.limit(rules.under.tier(), charge.index)).unwrap_or(&charge.limit)
     }
 
     /// Whether all that is asked is under the floor of the cohort's members.
@@ -89,6 +175,13 @@ impl Terms {
 
     /// What multiplies costs at a level, and when that ends.
     pub(super) fn factor(&self, level: Level) -> (Factor, u64) {
+        if let Some(Exception { sixteenths, exempt, until, .. }) = self.exception(level) {
+            match (sixteenths, exempt) {
+                (Some(sixteenths), _) => return (Factor::granted(*sixteenths), *until),
+                (None, true) => return (Factor::ONE, *until),
+                (None, false) => {}
+            }
+        }
         let standing = match level {
             Level::Account => self.standing,
             Level::Organization => self.organization,
@@ -102,12 +195,15 @@ impl Terms {
         &self,
         rules: &TierPlan,
         (meter, charge): (Meter, &Charge),
+        limit: &Limit,
         account: &Account<'_>,
         ask: &Ask<'_>,
     ) -> u64 {
         match charge.level {
-            Level::Account if self.share < Share::ONE => {
-                let most = charge.limit.most();
+            Level::Account
+                if self.share < Share::ONE && matches!(charge.limit, Limit::Rate(_) | Limit::Quota(_)) =>
+            {
+                let most = limit.most();
                 most - self.share.of(most)
             }
             Level::Pool | Level::Tier if charge.reserved > 0 => {
@@ -119,26 +215,40 @@ impl Terms {
         }
     }
 
-    /// A bucket's answer to the caller, and what was withheld from it if it refuses for that.
+    /// A bucket's answer to the caller.
     pub(super) fn step(
         &self,
         rules: &TierPlan,
-        (meter, charge): (Meter, &Charge),
+        (meter, charge): (Meter, &'a Charge),
         word: u64,
         account: &Account<'_>,
         ask: &Ask<'_>,
-    ) -> (Step, u64) {
-        let (amount, (factor, _)) = (ask.of(meter, charge), self.factor(charge.level));
-        let step = bucket::step(&charge.limit, word, amount, factor, ask.mode, &ask.moment);
-        if !matches!(step, Step::Admit(_)) {
-            return (step, 0);
-        }
-        match self.withheld(rules, (meter, charge), account, ask) {
-            0 => (step, 0),
-            withheld if bucket::keeps(&charge.limit, word, amount, factor, withheld, &ask.moment) => {
-                (step, 0)
+    ) -> Answered {
+        let (limit, (factor, _), level) =
+            (self.limit(rules, charge), self.factor(charge.level), charge.level);
+        let amount = bucket::asked(limit, ask.cost.amount(meter), ask.mode);
+        let step = bucket::step(limit, word, amount, factor, ask.mode, &ask.moment);
+        let keeps = |withheld| bucket::keeps(limit, word, amount, factor, withheld, &ask.moment);
+        let mut told = Told::default();
+        let (step, withheld) = match step {
+            Step::Admit(_) => match self.withheld(rules, (meter, charge), limit, account, ask) {
+                0 => (step, 0),
+                withheld if keeps(withheld) => (step, 0),
+                withheld => (Step::Refuse, withheld),
+            },
+            step => (step, 0),
+        };
+        match step {
+            Step::Refuse if charge.shadow || self.is_exempt(level) => {
+                let forced = bucket::force(limit, word, amount, factor, ask.mode, &ask.moment);
+                told.shadow = charge.shadow.then_some(level);
+                Answered { step: Step::Admit(forced), withheld: 0, told }
             }
-            withheld => (Step::Refuse, withheld),
+            Step::Admit(_) if charge.soft > 0 && !keeps(charge.soft) => {
+                told.soft = Some(level);
+                Answered { step, withheld: 0, told }
+            }
+            step => Answered { step, withheld, told },
         }
     }
 }

@@ -13,7 +13,10 @@
 
 use std::sync::Arc;
 
-use super::plan::{MAX_PLANS, Plan, TierPlan, Under};
+use super::{
+    exception::{Exception, Scope},
+    plan::{MAX_PLANS, Plan, TierPlan, Under},
+};
 use crate::sync::{AtomicU64, Ordering, next_number};
 
 /// What a limiter decides by.
@@ -23,6 +26,8 @@ pub(crate) struct Book {
     pub(crate) plan: Arc<Plan>,
     /// By number, the plan in force included.
     plans: [Option<Arc<Plan>>; MAX_PLANS],
+    /// What is different for some, for a while.
+    pub(crate) exceptions: Arc<[Exception]>,
     number: u64,
     latest: Arc<AtomicU64>,
 }
@@ -36,7 +41,7 @@ impl Book {
             *place = Some(Arc::clone(&plan));
         }
         let number = next_number();
-        Book { plan, plans, number, latest: Arc::new(AtomicU64::new(number)) }
+        Book { plan, plans, exceptions: Arc::default(), number, latest: Arc::new(AtomicU64::new(number)) }
     }
 
     /// What tells which book of a limiter is its latest.
@@ -92,6 +97,34 @@ impl Book {
         self.plans.iter().flatten().count()
     }
 
+    /// What is different at `now` for whom `scope` is about, and its place among all that are.
+    pub(crate) fn exception(&self, scope: &Scope, now: u64) -> Option<(usize, &Exception)> {
+        let mut exceptions = self.exceptions.iter().enumerate();
+        exceptions.find(|(_, exception)| exception.scope == *scope && now < exception.until)
+    }
+
+    /// The next book: with other exceptions, of which each names rules that there are.
+    pub(crate) fn with_exceptions(&self, exceptions: Vec<Exception>) -> Book {
+        Book { exceptions: exceptions.into(), number: next_number(), ..self.clone() }
+    }
+
+    /// Lets exceptions be about the rules of the plan in force: names that it has no more count for nothing.
+    fn resolved(mut self) -> Book {
+        let mut exceptions = self.exceptions.to_vec();
+        for exception in &mut exceptions {
+            let known = std::mem::take(&mut exception.limits);
+            for limit in known {
+                exception.limits.push(limit);
+                if exception.resolve(&self.plan).is_err() {
+                    exception.limits.pop();
+                }
+            }
+            let _ = exception.resolve(&self.plan);
+        }
+        self.exceptions = exceptions.into();
+        self
+    }
+
     /// The next book: with `plan` in force, which has a number.
     pub(crate) fn with(&self, plan: Plan) -> Book {
         let plan = Arc::new(plan);
@@ -100,7 +133,7 @@ impl Book {
         if let Some(place) = next.plans.get_mut(usize::from(number)) {
             *place = Some(plan);
         }
-        next
+        next.resolved()
     }
 
     /// The next book: with an earlier plan in force again that lines may be under, if one is of the same policy as `plan`
@@ -112,7 +145,7 @@ impl Book {
                 && known.meters.len() == plan.meters.len()
         };
         let earlier = self.plans.iter().flatten().find(alike)?;
-        Some(Book { plan: Arc::clone(earlier), number: next_number(), ..self.clone() })
+        Some(Book { plan: Arc::clone(earlier), number: next_number(), ..self.clone() }.resolved())
     }
 
     /// The next book: without the plans of `numbers`, which no line is under any more.

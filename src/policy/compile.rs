@@ -281,7 +281,7 @@ impl<'a> Compiler<'a> {
         let [account, organization, total] = levels;
         for (index, meter) in self.policy.meters.iter().enumerate() {
             let on_meter = |placed: &&Placed| placed.rule.meter.index() == index;
-            let bounded = total.iter().filter(on_meter).any(|placed| placed.rule.limit.is_bounding());
+            let bounded = total.iter().filter(on_meter).any(|placed| placed.rule.is_bounding());
             let limited = account.iter().chain(organization).chain(total).any(|placed| on_meter(&placed));
             if limited && !bounded {
                 self.warnings.push(format!(

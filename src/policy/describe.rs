@@ -113,6 +113,10 @@ pub struct DescribedRule {
     pub kind: &'static str,
     /// The limit as a policy would say it, such as `600/min`.
     pub limit: String,
+    /// Whether the rule only watches.
+    pub shadow: bool,
+    /// From what use on receipts tell that it is nearly used up.
+    pub soft: Option<u64>,
     /// The most at once; of a rate.
     pub burst: Option<u64>,
     /// How far settled overage may take it below empty; of a rate.
@@ -188,7 +192,7 @@ impl Plan {
         let tier = self.tiers.iter().find(|known| known.name.as_str() == tier)?;
         let index = self.meters.iter().position(|known| known.name.as_str() == meter)?;
         let fixed_days = has_fixed_days(&self.zone);
-        let on_meter = tier.total.rules.iter().filter(|rule| rule.meter.index() == index);
+        let on_meter = tier.total.rules.iter().filter(|rule| rule.meter.index() == index && !rule.shadow);
         on_meter
             .filter_map(|rule| match rule.limit {
                 Limit::Rate(rate) => Some(rate.most_in(nanos)),
@@ -292,7 +296,8 @@ impl Plan {
     }
 
     fn describe_bound(&self, total: &LevelPlan, index: usize) -> Option<TierBound> {
-        let most = || total.rules.iter().filter(|rule| rule.meter.index() == index).map(most_in);
+        let binds = |rule: &&Rule| rule.meter.index() == index && !rule.shadow;
+        let most = || total.rules.iter().filter(binds).map(most_in);
         Some(TierBound {
             meter: self.meters.get(index)?.name,
             per_day: most().filter_map(|most| most.day).min(),
@@ -307,6 +312,8 @@ impl Plan {
             rule: rule.name,
             kind: rule.limit.kind(),
             limit: rule.limit.said(),
+            shadow: rule.shadow,
+            soft: (rule.soft > 0).then(|| rule.limit.most().saturating_sub(rule.soft)),
             burst: rate.map(|rate| rate.burst),
             max_debt: rate.map(|rate| rate.max_debt),
             refill_ns: rate.map(|rate| rate.period.div_ceil(rate.tokens.max(1))),

@@ -6,6 +6,7 @@ pub(crate) mod book;
 mod compile;
 pub(crate) mod describe;
 pub(crate) mod error;
+pub(crate) mod exception;
 #[cfg(feature = "governor")]
 mod governor;
 pub(crate) mod plan;

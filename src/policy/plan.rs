@@ -20,6 +20,7 @@ use crate::{
     calendar::{Calendar, Period, Weekday},
     decision::{Level, Name, Names, RuleName},
     meter::{MAX_METERS, Meter},
+    sync::AtomicU64,
 };
 
 /// How many rules one level of a tier may have: what a line can hold.
@@ -148,9 +149,9 @@ pub(crate) struct Straight {
 
 impl Straight {
     fn of((position, charge): (usize, &Charge)) -> Option<Straight> {
-        let Charge { level, index, limit, reserved, .. } = *charge;
+        let Charge { level, index, limit, .. } = *charge;
         match limit {
-            Limit::Rate(rate) if reserved == 0 && usize::from(index) < FIRST_RULES => {
+            Limit::Rate(rate) if charge.is_plain() && usize::from(index) < FIRST_RULES => {
                 // A path has at most `MAX_PATH_RULES`.
                 let position = position as u8;
                 Some(Straight { level, place: HEADER as u8 + index, position, ticks: rate.ticks() })
@@ -203,8 +204,25 @@ pub(crate) struct Charge {
     pub(crate) limit: Limit,
     /// Tokens of it that are kept for the light.
     pub(crate) reserved: u64,
+    /// Whether it is charged always, and refuses never.
+    pub(crate) shadow: bool,
+    /// Tokens beyond the soft threshold; 0 without one.
+    pub(crate) soft: u64,
     /// What its denial names.
     pub(crate) names: Names,
+}
+
+impl Charge {
+    /// Whether all that matters is how much is left.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.watched() == 0 && !self.shadow
+    }
+
+    /// Tokens of which it matters whether they are left.
+    #[inline]
+    pub(crate) fn watched(&self) -> u64 {
+        self.reserved.max(self.soft)
+    }
 }
 
 impl TierPlan {
@@ -232,6 +250,8 @@ impl TierPlan {
                     rate: plan.rates_before(index) as u8,
                     limit: rule.limit,
                     reserved: rule.reserved,
+                    shadow: rule.shadow,
+                    soft: rule.soft,
                     names: names(rule),
                 };
                 rules.map(charge).collect()
@@ -305,9 +325,19 @@ impl TierPlan {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LevelPlan {
     pub(crate) rules: Box<[Rule]>,
+    /// What each rule that only watches would have refused.
+    pub(crate) watched: Watched,
 }
 
+/// By rule, how many requests it would have refused.
+pub(crate) type Watched = Box<[Option<Arc<AtomicU64>>]>;
+
 impl LevelPlan {
+    pub(crate) fn new(rules: Box<[Rule]>) -> LevelPlan {
+        let watched = rules.iter().map(|rule| rule.shadow.then(Arc::default)).collect();
+        LevelPlan { rules, watched }
+    }
+
     /// How many rates come before rule `index`: where a line keeps what that rule's bucket ever gave back.
     pub(crate) fn rates_before(&self, index: usize) -> usize {
         self.rules.iter().take(index).filter(|rule| matches!(rule.limit, Limit::Rate(_))).count()
@@ -326,6 +356,22 @@ pub(crate) struct Rule {
     pub(crate) limit: Limit,
     /// Tokens of it that are kept for the light.
     pub(crate) reserved: u64,
+    /// Whether it is charged always, and refuses never.
+    pub(crate) shadow: bool,
+    /// Tokens beyond the soft threshold; 0 without one.
+    pub(crate) soft: u64,
+}
+
+impl Rule {
+    /// One that always refuses where there is too little, and tells nothing before.
+    pub(crate) fn plain(name: RuleName, meter: Meter, limit: Limit) -> Rule {
+        Rule { name, meter, limit, reserved: 0, shadow: false, soft: 0 }
+    }
+
+    /// Whether it bounds what is spent over time, and not only at once.
+    pub(crate) fn is_bounding(&self) -> bool {
+        self.limit.is_bounding() && !self.shadow
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -214,6 +214,10 @@ pub struct PolicyRule {
     pub budget: Option<Amount>,
     /// So much held by open permits at once.
     pub in_flight: Option<Amount>,
+    /// Whether the rule only watches: it is charged always, refuses never, and what it would have refused is counted apart.
+    pub shadow: bool,
+    /// The part of the limit from which on receipts tell that it is nearly used up.
+    pub soft: Option<Share>,
 }
 
 impl PolicyRule {
@@ -256,19 +260,23 @@ struct RuleTable {
     budget: Option<Amount>,
     #[serde(skip_serializing_if = "Option::is_none")]
     in_flight: Option<Amount>,
+    #[serde(skip_serializing_if = "is_default")]
+    shadow: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    soft: Option<Share>,
 }
 
 impl From<RuleTable> for PolicyRule {
     fn from(table: RuleTable) -> PolicyRule {
-        let RuleTable { name, rate, burst, max_debt, quota, budget, in_flight } = table;
-        PolicyRule { name, rate, burst, max_debt, quota, budget, in_flight }
+        let RuleTable { name, rate, burst, max_debt, quota, budget, in_flight, shadow, soft } = table;
+        PolicyRule { name, rate, burst, max_debt, quota, budget, in_flight, shadow, soft }
     }
 }
 
 impl From<PolicyRule> for RuleTable {
     fn from(rule: PolicyRule) -> RuleTable {
-        let PolicyRule { name, rate, burst, max_debt, quota, budget, in_flight } = rule;
-        RuleTable { name, rate, burst, max_debt, quota, budget, in_flight }
+        let PolicyRule { name, rate, burst, max_debt, quota, budget, in_flight, shadow, soft } = rule;
+        RuleTable { name, rate, burst, max_debt, quota, budget, in_flight, shadow, soft }
     }
 }
 

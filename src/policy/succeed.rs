@@ -70,7 +70,7 @@ impl Places {
             }
             rule
         });
-        LevelPlan { rules: rules.collect() }
+        LevelPlan { rules: rules.collect(), watched: level.watched.clone() }
     }
 
     fn by_meter(&self, uses: &[Option<OwnUse>; MAX_METERS]) -> [Option<OwnUse>; MAX_METERS] {

@@ -125,7 +125,7 @@ impl Compiler<'_> {
             }
             if let Some(name) = Name::new("settled") {
                 let limit = Limit::Budget { limit: UNLIMITED };
-                let rule = Rule { name, meter, limit, reserved: 0 };
+                let rule = Rule::plain(name, meter, limit);
                 account.push(Placed { rule, path: path.clone() });
                 counted.push((meter, amount.0 / self.replicas));
             }

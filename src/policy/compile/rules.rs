@@ -8,7 +8,7 @@ use crate::{
     policy::{
         error::KeyPath,
         plan::{LevelPlan, Limit, MAX_RULES, Quota, Rule, UNLIMITED},
-        quantity::{Amount, TokenRate, WindowLimit},
+        quantity::{Amount, Share, TokenRate, WindowLimit},
         rate::{Rate, RateError},
         spec::{PolicyLevel, PolicyRule},
     },
@@ -59,7 +59,7 @@ impl Compiler<'_> {
             );
             self.problem(path, message);
         }
-        LevelPlan { rules: placed.into_iter().map(|placed| placed.rule).collect() }
+        LevelPlan::new(placed.into_iter().map(|placed| placed.rule).collect())
     }
 
     /// Gives each meter that no rule of a tier names a rule in its total that only counts.
@@ -71,7 +71,7 @@ impl Compiler<'_> {
                 continue;
             }
             if let (Some(meter), Some(name)) = (Meter::from_index(index), Name::new("counted")) {
-                let rule = Rule { name, meter, limit: Limit::Budget { limit: UNLIMITED }, reserved: 0 };
+                let rule = Rule::plain(name, meter, Limit::Budget { limit: UNLIMITED });
                 total.push(Placed { rule, path: KeyPath::root() });
             }
         }
@@ -79,11 +79,13 @@ impl Compiler<'_> {
 
     /// Refuses each rule of the first `checked` levels that another on its path makes pointless.
     pub(super) fn check_binding(&mut self, levels: &[&Vec<Placed>], checked: usize) {
+        // A rule in shadow binds nobody, and is not meant to.
         for (depth, level) in levels.iter().enumerate().take(checked) {
-            for child in level.iter() {
+            for child in level.iter().filter(|child| !child.rule.shadow) {
                 let on_path = levels.iter().skip(depth).flat_map(|level| level.iter());
-                let mut others =
-                    on_path.filter(|other| other.rule.meter == child.rule.meter && other.path != child.path);
+                let mut others = on_path.filter(|other| {
+                    other.rule.meter == child.rule.meter && other.path != child.path && !other.rule.shadow
+                });
                 let stricter =
                     others.find(|other| bind::covers(&other.rule.limit, &child.rule.limit, self.fixed_days));
                 if let Some(stricter) = stricter {
@@ -154,8 +156,29 @@ impl Compiler<'_> {
         } else {
             None
         };
+        let soft = self.soft(path, rule, limit.as_ref());
         let (meter, _) = meter?;
-        Some(Placed { rule: Rule { name: name?, meter, limit: limit?, reserved: 0 }, path: path.clone() })
+        let rule = Rule { shadow: rule.shadow, soft, ..Rule::plain(name?, meter, limit?) };
+        Some(Placed { rule, path: path.clone() })
+    }
+
+    /// Tokens of `limit` beyond a rule's soft threshold.
+    fn soft(&mut self, path: &KeyPath, rule: &PolicyRule, limit: Option<&Limit>) -> u64 {
+        let (Some(soft), Some(limit)) = (rule.soft, limit) else { return 0 };
+        let (most, path) = (limit.most(), path.key("soft"));
+        if soft >= Share::ONE {
+            self.problem(
+                &path,
+                format!("{soft} is out of range; expected less than 1, such as `0.8` or `\"80%\"`"),
+            );
+        } else if rule.shadow {
+            self.problem(
+                &path,
+                "the rule is in `shadow`, which tells nothing to callers; remove one of the two",
+            );
+        }
+        // At least one, or nothing would ever be told.
+        most.saturating_sub(soft.of(most)).max(1)
     }
 
     /// One process's share of `limit`, or a problem if it cannot admit the `least` that is ever asked.

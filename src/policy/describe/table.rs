@@ -118,6 +118,11 @@ fn rule_row(level: &DescribedLevel, rule: &DescribedRule) -> [String; 11] {
         "in_flight" => format!("{limit} at once"),
         _ => limit,
     };
+    let limit = match (rule.shadow, rule.soft) {
+        (true, _) => format!("{limit}, in shadow"),
+        (false, Some(soft)) => format!("{limit}, told from {}", grouped(soft)),
+        (false, None) => limit,
+    };
     [
         level.level.to_string(),
         rule.meter.to_string(),
