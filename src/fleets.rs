@@ -47,7 +47,7 @@
 //! | + quotas, tier totals | 53.2% | 38.9% | 79.0% | 12.0% | 33.2% |
 //! | + ramp, pool, light reserve | 19.7% | 38.9% | 51.1% | 1.8% | 5.5% |
 //! | any one kind of evidence alone | 19.7% | 38.9% | 51.1% | 1.8% | 5.5% |
-//! | all evidence | 6.0% | 38.9% | 18.1% | 0.0% | 0.1% |
+//! | all evidence | 3.3% | 38.9% | 11.9% | 0.0% | 0.0% |
 //!
 //! One kind alone ties nobody: a cohort takes two. What is not in the last columns: accounts' own limits, the ramp among
 //! them, refuse 4 in 100 of the honest requests of that week, nearly all of a few who use many times what others do.
@@ -56,7 +56,8 @@
 //!
 //! - A fleet whose accounts are few, old, and differ from nobody in what they share, ask and take. Its tier's total holds it.
 //! - An account on a tier's overflow line, and traffic that is not told about.
-//! - What happens between two calls of `maintain`, and the first requests of an account: it takes four until it is looked at.
+//! - What happens between two calls of `maintain`, and the first requests of an account: it takes two until it is
+//!   looked at, and more until it is told apart.
 //! - Kinds are taken as independent where a tier's habits are not: people who send much at night *and* from many prompts
 //!   are rarer than either, and some honest ones are put into a cohort. Measure yours in shadow first.
 //!

@@ -9,12 +9,12 @@
 
 use super::{
     ATTRIBUTES, Change, KINDS, Kind, Member, Observation, Opinion, Rings, Role, Settings, TIERS,
-    cohort::{Groups, Pair, Standing},
+    cohort::{Groups, Standing},
     habit::{ACTIVE, Habits, LONG, RUN, SETTLED_S, Trait, look},
-    judge::{MOST, ODD, UNTIED, company, tie, traits, turn_values},
+    judge::{Base, MOST, ODD, company, tie, traits, turn_values},
     past::Pasts,
     signal::Sources,
-    subject::{BEAT, COLUMNS, Column, Subject, columns},
+    subject::{BEAT, COLUMNS, Column, Evidence, Subject, columns},
     values::{Seen, Values, key},
 };
 
@@ -45,6 +45,8 @@ pub(crate) struct Correlators {
     pasts: Pasts,
     groups: Groups,
     sources: Sources,
+    /// By column, how many of all accounts are against its values.
+    bases: [Base; COLUMNS],
     /// Where the round of all accounts goes on.
     next: usize,
 }
@@ -65,6 +67,7 @@ impl Correlators {
             pasts: Pasts::new(subjects),
             groups: Groups::new(),
             sources: Sources::new(),
+            bases: [Base::default(); COLUMNS],
             next: 0,
             settings,
         }
@@ -205,6 +208,7 @@ impl Correlators {
             return Some(index);
         }
         self.forget(index, changes);
+        self.bases.iter_mut().for_each(|base| base.add(false));
         let subject = self.subjects.get_mut(index)?;
         *subject = Subject {
             member: account,
@@ -224,13 +228,14 @@ impl Correlators {
             return;
         }
         for (column_index, column) in self.columns.iter().enumerate() {
-            let against = subject.against & 1 << column_index != 0;
+            let against = subject.is_against(column_index);
             for link in subject.links.iter().skip(column.start).take(column.len) {
                 if let Some(link) = link.checked_sub(1) {
                     self.values.unlink(link, subject.organization, against);
                 }
             }
         }
+        self.bases.iter_mut().enumerate().for_each(|(column, base)| base.remove(subject.is_against(column)));
         if subject.cohort != 0 {
             changes.push(Change::Leave { account: subject.member, cohort: subject.cohort });
         }
@@ -259,8 +264,8 @@ impl Correlators {
         subject.run.fresh(new, shared);
         if let Some(at) = look(subject.run.count) {
             self.compare(index, at, now_s);
+            self.keep_company(index, now_s);
         }
-        self.keep_company(index, now_s);
         let template = self.columns.iter().position(|column| column.role == Some(Role::Template));
         let prompt = template.and_then(|column| observation.attributes.get(column)).copied().unwrap_or(0);
         let key = past_key(observation.member, observation.organization);
@@ -293,6 +298,7 @@ impl Correlators {
     fn link(&mut self, index: usize, column_index: usize, key: u64) -> Option<u32> {
         let column = self.columns.get(column_index)?;
         let subject = self.subjects.get_mut(index)?;
+        let against = subject.is_against(column_index);
         let links = subject.links.get_mut(column.start..column.start + column.len)?;
         let there =
             links.iter().filter_map(|link| link.checked_sub(1)).find(|link| self.values.key_of(*link) == key);
@@ -301,7 +307,6 @@ impl Correlators {
         }
         let next = subject.next.get_mut(column_index)?;
         let place = links.get_mut(usize::from(*next))?;
-        let against = subject.against & 1 << column_index != 0;
         if let Some(old) = place.checked_sub(1) {
             self.values.unlink(old, subject.organization, against);
             *place = 0;
@@ -325,11 +330,14 @@ impl Correlators {
         let day = (now_s / 86_400 + 1).min(u32::from(u16::MAX)) as u16;
         let teaches = subject.settled
             && subject.cohort == 0
-            && subject.standing.candidate.is_none()
             && subject.taught.get_mut(at).is_some_and(|taught| std::mem::replace(taught, day) != day);
         // What a run shows lasts about as long as the run: who makes many has many chances to look odd.
         let length = now_s.saturating_sub(subject.run.began_s);
         let half_life_s = (4 * length).clamp(LEAST_FADE_S, MOST_FADES * self.settings.half_life_s);
+        let before = subject.own.map(|evidence| evidence.points(now_s));
+        let odd_otherwise = |kind: Kind| {
+            Kind::ALL.into_iter().zip(before).any(|(other, points)| other != kind && points >= ODD)
+        };
         let mut odd = [0; KINDS];
         for (which, value) in Trait::ALL.into_iter().zip(traits) {
             let Some((kind, value)) = value.filter(|(kind, _)| self.settings.counts(*kind)) else { continue };
@@ -337,15 +345,19 @@ impl Correlators {
             if let Some(odd) = odd.get_mut(kind as usize) {
                 *odd = points.max(*odd);
             }
-            if teaches {
+            if teaches && !odd_otherwise(kind) {
                 self.habits.learn(tier, at, which, value);
             }
         }
         // Who has made many runs has had many chances to look odd once.
         let first = subject.pace_s == 0;
         for (kind, (evidence, points)) in subject.own.iter_mut().zip(odd).enumerate() {
-            if first {
+            let less = points < evidence.points(now_s) && kind != Kind::Signal as usize;
+            if first && !less {
                 evidence.raise(points, now_s, half_life_s);
+            } else if first {
+                // A longer look at the same run knows better than a shorter one.
+                evidence.follow(points, now_s, half_life_s);
             } else if at >= LONG && kind != Kind::Signal as usize {
                 evidence.follow(points, now_s, half_life_s);
             }
@@ -357,20 +369,26 @@ impl Correlators {
         }
     }
 
-    /// Raises evidence of each kind by the company that the account keeps: who else uses its values.
+    /// Evidence of each kind by the company that the account keeps: who else uses its values.
     fn keep_company(&mut self, index: usize, now_s: u32) {
         let Some(subject) = self.subjects.get_mut(index) else { return };
         let mut points = [0; KINDS];
-        for (column_index, column) in self.columns.iter().enumerate() {
-            let against = u32::from(subject.against & 1 << column_index != 0);
+        for ((column_index, column), base) in self.columns.iter().enumerate().zip(self.bases) {
             let links = subject.links.get(column.start..column.start + column.len).unwrap_or_default();
             let counts = self.settings.counts(column.kind);
             if let Some(points) = points.get_mut(column.kind as usize).filter(|_| counts) {
-                *points = company(links, against, &self.values, column.role).max(*points);
+                let against = subject.is_against(column_index);
+                *points = company(links, against, &self.values, column.role, base).max(*points);
             }
         }
+        // A new account has no other company to outweigh.
+        let first = subject.pace_s == 0;
         for (evidence, points) in subject.company.iter_mut().zip(points) {
-            evidence.follow(points, now_s, self.settings.half_life_s);
+            if first {
+                evidence.set(points, now_s, self.settings.half_life_s);
+            } else {
+                evidence.follow(points, now_s, self.settings.half_life_s);
+            }
         }
     }
 
@@ -395,27 +413,22 @@ impl Correlators {
             return;
         };
         let Some(subject) = self.subjects.get_mut(index) else { return };
-        turn_values(subject, now_s, &self.columns, &mut self.values);
+        turn_values(subject, now_s, &self.columns, &mut self.values, &mut self.bases);
 
         let tier = usize::from(subject.tier).min(TIERS - 1);
         let sensitivity = self.settings.sensitivity.get(tier).copied().unwrap_or(16);
         let pardoned = subject.pardoned_until_s > now_s;
-        let scale =
-            |points: u16| (u32::from(points) * u32::from(sensitivity) / 16).min(u32::from(u16::MAX)) as u16;
-        let weighed = points.map(|points| if pardoned { 0 } else { scale(points) });
-
-        // Two kinds that are odd together tie an account to others where one is in what they share; where none is, they
-        // have to be odder.
-        let tied = |kind: Kind| {
-            subject.company.get(kind as usize).is_some_and(|company| company.points(now_s) >= ODD)
+        let counted = |evidence: &[Evidence; KINDS]| {
+            let mut points = evidence.map(|evidence| evidence.points(now_s));
+            for (points, kind) in points.iter_mut().zip(Kind::ALL) {
+                if pardoned || !self.settings.counts(kind) {
+                    *points = 0;
+                }
+            }
+            points
         };
-        let both = |pair: &Pair| {
-            let of = |kind: Kind| weighed.get(kind as usize).copied().unwrap_or(0).min(MOST);
-            of(pair.one) + of(pair.other)
-        };
-        let itself = subject.points(now_s).into_iter().max().is_some_and(|points| points >= ODD);
-        let pair = tie(&weighed)
-            .filter(|pair| itself && (tied(pair.one) || tied(pair.other) || both(pair) >= UNTIED));
+        // An organization that changed is no tie to another: its past makes a factor alone.
+        let pair = tie(&counted(&subject.own), &counted(&subject.company), sensitivity);
         let odd = Kind::ALL.into_iter().zip(points).filter(|(_, points)| *points >= ODD);
         let odd = odd.fold(0, |odd, (kind, _)| odd | kind.bit());
         let before = subject.standing;
@@ -457,7 +470,10 @@ impl Correlators {
 
         if now_s.saturating_sub(subject.stepped_s) >= STEP_S {
             subject.stepped_s = now_s;
-            let sum = weighed.iter().fold(0u16, |sum, points| sum.saturating_add(*points));
+            // What one in 16 does in some way or other is nothing to add up.
+            let odd = points.into_iter().filter(|points| !pardoned && *points >= ODD);
+            let sum = odd.fold(0, |sum, points| sum + u32::from(points)) * u32::from(sensitivity) / 16;
+            let sum = u16::try_from(sum).unwrap_or(u16::MAX);
             let next = subject.tightening.step(sum, &self.settings.curve);
             if next != subject.tightening {
                 subject.tightening = next;

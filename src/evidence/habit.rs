@@ -1,13 +1,15 @@
 //! What is usual: how settled accounts of a tier looked at the same number of requests.
 //!
-//! A *run* is an account's next [`RUN`] observations. At the 4th, 8th, 16th, 32nd and 64th of it some [`Trait`]s of the run
+//! A *run* is an account's next [`RUN`] observations. At the 2nd, 3rd, 4th, ... 48th and 64th of it some [`Trait`]s of the run
 //! are looked up among those of earlier runs of other accounts of the tier, and then counted there. Surprise is the
 //! logarithm of the share of runs that went as far. Comparing at the same number of requests keeps the busy and the quiet
 //! apart without a rate that would have to be guessed.
 //!
-//! Who counts: accounts that were there for [`SETTLED_S`] (or whose age is unknown), that are in no cohort, once a day. So
-//! the many accounts that a fleet makes don't teach what is usual, nor does one busy account; what a fleet that aged in a
-//! drawer teaches before it is known bounds what it hides (a share s of the teachers hides all but log2(1/s) bits).
+//! Who counts: accounts that were there for [`SETTLED_S`] (or whose age is unknown), that are in no cohort, once a day, and
+//! for each kind of evidence only those that are not odd in another. So the many accounts that a fleet makes don't teach
+//! what is usual, nor does one busy account, nor who is suspect for another reason; but those who are odd in this kind
+//! alone do, as they must, or the rare would become rarer by itself. What a fleet that aged in a drawer teaches before it
+//! is known bounds what it hides (a share s of the teachers hides all but log2(1/s) bits).
 //!
 //! Memory: [`Habits`] is a fixed array. Counts are halved where they grow large, so that habits follow the years.
 
@@ -23,12 +25,12 @@ const LEAST: u32 = 48;
 /// Counts are halved here.
 const MOST: u32 = 1 << 14;
 /// Numbers of requests at which a run is looked at: early ones, since a fleet's accounts make few.
-const LOOKED_AT: [u16; LOOKS] = [4, 5, 6, 7, 8, 10, 12, 16, 24, 32, 48, RUN];
-pub(super) const LOOKS: usize = 12;
+const LOOKED_AT: [u16; LOOKS] = [2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, RUN];
+pub(super) const LOOKS: usize = 13;
 /// The place of the first look at a run that is long enough to tell when an account is active.
-pub(super) const ACTIVE: usize = 7;
+pub(super) const ACTIVE: usize = 8;
 /// The place of the first look at a run that is long enough to be followed rather than remembered at its height.
-pub(super) const LONG: usize = 9;
+pub(super) const LONG: usize = 10;
 const BUCKETS: usize = 65;
 /// Surprise beyond a thousand is not told apart: so much no tier has settled runs to tell.
 const MOST_POINTS: u16 = 10 * BIT;

@@ -1,8 +1,12 @@
 //! The judgement as functions of what is known: what a run shows, what company says, what ties.
 //!
-//! Company is a sum of logarithms of odds, one for each value that an account was linked to lately: the organizations that
-//! use the value and are odd in a kind other than its own, against those that are not. A value of the honest speaks for
-//! its users as loudly as a fleet's does against them, so that one forged or borrowed value among one's own weighs little.
+//! Company is a mean of logarithms of odds over the values that an account was linked to lately. A value that the larger
+//! part of its organizations are odd with, in a kind other than its own, speaks against its users, by how many more that
+//! are than of all; one of the honest speaks for them. So one forged or borrowed value among one's own weighs little, and
+//! who takes a few prompts from a library that a fleet takes all of its prompts from is told apart from it.
+//!
+//! A kind's points are the account's own and half of its company's. What ties is the sum over all kinds that are strong,
+//! two at least; less is asked for where company is part of it than of an account that is odd all by itself.
 
 use super::{
     KINDS, Kind, Role,
@@ -15,11 +19,16 @@ use crate::adapt::BIT;
 
 /// Points that make an account odd in a kind: one in 16 of its tier.
 pub(super) const ODD: u16 = 4 * BIT;
-/// Points of its strong kinds together, and of each of them, that make it a candidate.
-const TIED: u16 = 12 * BIT;
-const TIED_EACH: u16 = 4 * BIT;
-/// Points of two kinds together of which neither is in what accounts share.
-pub(super) const UNTIED: u16 = 15 * BIT;
+/// Points in a kind that speak against the values of the others.
+const AGAINST: u16 = 3 * BIT;
+/// Points of a kind that is strong; and of all that are, together, where company is part of it and where it isn't.
+const STRONG: u16 = 4 * BIT;
+const TIED: u16 = 10 * BIT;
+const UNTIED: u16 = 15 * BIT;
+/// Company's points that are part of it.
+const COMPANY: u16 = 7 * BIT / 2;
+/// Points that an account needs of its own: company alone ties nobody.
+const OWN: u16 = 3 * BIT;
 /// The most that one kind counts.
 pub(super) const MOST: u16 = 9 * BIT;
 /// The most that one value speaks for or against, and one that accounts have few of.
@@ -27,8 +36,30 @@ const EACH: i16 = 3 * BIT as i16;
 const ALONE: i16 = 6 * BIT as i16;
 /// As many share by chance, or as a household.
 const FEW: u64 = 4;
-/// Organizations that a value needs before it speaks.
+/// Organizations that a value needs before it speaks, and how many usual ones it is taken to have besides.
 const COMPANY_LEAST: u32 = 4;
+const USUAL: u64 = 8;
+/// The least share of accounts that are taken to be against a value by chance.
+const LEAST_SHARE: u32 = 16;
+
+/// How many accounts there are, and how many of them are against the values of a column.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Base {
+    all: u32,
+    against: u32,
+}
+
+impl Base {
+    pub(super) fn add(&mut self, against: bool) {
+        self.all += 1;
+        self.against += u32::from(against);
+    }
+
+    pub(super) fn remove(&mut self, against: bool) {
+        self.all = self.all.saturating_sub(1);
+        self.against = self.against.saturating_sub(u32::from(against));
+    }
+}
 
 /// What is looked at in a run, with the kind of evidence that it is; `None` where there is nothing to see.
 pub(super) fn traits(
@@ -72,19 +103,37 @@ pub(super) fn traits(
 }
 
 /// Points by the company of `links`, leaving the account itself out.
-pub(super) fn company(links: &[u32], against: u32, values: &Values, role: Option<Role>) -> u16 {
+pub(super) fn company(links: &[u32], against: bool, values: &Values, role: Option<Role>, base: Base) -> u16 {
     let most = if role == Some(Role::Payment) || role.is_none() { ALONE } else { EACH };
-    let mut sum = 0;
+    let (mut sum, mut shared, mut alone) = (0, 0, 0);
     for link in links.iter().filter_map(|link| link.checked_sub(1)) {
         let Users { all, against: odd } = values.users(link);
-        let (all, odd) = (all.saturating_sub(1), odd.saturating_sub(against));
-        if all >= COMPANY_LEAST {
-            // One more of each: few users make no odds.
-            let (odd, even) = (eighths(u64::from(odd) + 1), eighths(u64::from(all.saturating_sub(odd)) + 1));
-            sum += (odd as i16 - even as i16).clamp(-most, most);
+        let users = Users { all: all.saturating_sub(1), against: odd.saturating_sub(u32::from(against)) };
+        if users.all < COMPANY_LEAST {
+            alone += 1;
+            continue;
         }
+        sum += i32::from(speaks(users, base).clamp(-most, most));
+        shared += 1;
     }
-    (sum.max(0) as u16).min(MOST)
+    // The mean, as if there were one more of half a value; a value of one's own is a quarter of one.
+    let mean = i32::from(MOST) * 4 * sum / (i32::from(most) * (4 * shared + alone + 2));
+    mean.min(sum).clamp(0, i32::from(MOST)) as u16
+}
+
+/// How a value with such users speaks against one more of them.
+fn speaks(users: Users, base: Base) -> i16 {
+    let (odd, even) = (u64::from(users.against), u64::from(users.all.saturating_sub(users.against)));
+    if odd <= even {
+        // One more of each: few users make no odds.
+        return eighths(odd + 1) as i16 - eighths(even + 1) as i16;
+    }
+    let base_odd = u64::from(base.against.max(base.all / LEAST_SHARE).max(1));
+    let base_even = u64::from(base.all).saturating_sub(base_odd).max(base_odd);
+    let usual = base_odd + base_even;
+    let log_odds = |odd: u64, even: u64| eighths(odd << 8) as i16 - eighths(even << 8) as i16;
+    let here = log_odds(odd * usual + USUAL * base_odd, even * usual + USUAL * base_even);
+    (here - log_odds(base_odd, base_even)).max(0)
 }
 
 /// Tells the account's values whether it is against them: odd in a kind other than theirs.
@@ -93,17 +142,20 @@ pub(super) fn turn_values(
     now_s: u32,
     columns: &[Column; COLUMNS],
     values: &mut Values,
+    bases: &mut [Base; COLUMNS],
 ) {
     let own = subject.own.map(|evidence| evidence.points(now_s));
-    for (index, column) in columns.iter().enumerate() {
+    for ((index, column), base) in columns.iter().enumerate().zip(bases) {
         let others = Kind::ALL.into_iter().zip(own).filter(|(kind, _)| *kind != column.kind);
-        let odd = others.map(|(_, points)| points).max().is_some_and(|points| points >= ODD);
+        let odd = others.map(|(_, points)| points).max().is_some_and(|points| points >= AGAINST);
         // Two kinds made it a member, one of them another than this.
         let against = odd || subject.cohort != 0;
         let mask = 1 << index;
-        if against == (subject.against & mask != 0) {
+        if against == subject.is_against(index) {
             continue;
         }
+        base.remove(!against);
+        base.add(against);
         subject.against ^= mask;
         for link in subject.links.iter().skip(column.start).take(column.len) {
             if let Some(link) = link.checked_sub(1) {
@@ -113,14 +165,19 @@ pub(super) fn turn_values(
     }
 }
 
-/// The two strongest kinds, where all that are strong are enough to tie.
-pub(super) fn tie(points: &[u16; KINDS]) -> Option<Pair> {
-    let (mut first, mut second, mut sum) = ((0, Kind::Place), (0, Kind::Place), 0u16);
-    for (kind, points) in Kind::ALL.into_iter().zip(points) {
+/// The two strongest kinds, where all that are strong are enough to tie. `own` is what an account did and what was reported
+/// of it, `company` what those did who share its values, and `sensitivity` what evidence counts in its tier, in sixteenths.
+pub(super) fn tie(own: &[u16; KINDS], company: &[u16; KINDS], sensitivity: u16) -> Option<Pair> {
+    let (mut first, mut second) = ((0, Kind::Place), (0, Kind::Place));
+    let (mut sum, mut rhythm) = (0, 0);
+    for ((kind, own), company) in Kind::ALL.into_iter().zip(own).zip(company) {
         // Signals may weigh more, but for themselves.
-        let points = (*points).min(MOST);
-        if points >= TIED_EACH {
-            sum = sum.saturating_add(points);
+        let points = (*own).min(MOST) + (*company).min(MOST) / 2;
+        if points >= STRONG {
+            sum += u32::from(points);
+            if kind == Kind::Rhythm {
+                rhythm = u32::from(points);
+            }
         }
         if points > first.0 {
             (first, second) = ((points, kind), first);
@@ -128,5 +185,12 @@ pub(super) fn tie(points: &[u16; KINDS]) -> Option<Pair> {
             second = (points, kind);
         }
     }
-    (second.0 >= TIED_EACH && sum >= TIED).then_some(Pair { one: first.1, other: second.1 })
+    let most = |points: &[u16; KINDS]| points.iter().copied().max().unwrap_or(0);
+    let enough = if most(company) >= COMPANY {
+        sum * u32::from(sensitivity) >= u32::from(TIED) * 16
+    } else {
+        // Programs are even and ask the same: alone, the two are one.
+        (sum - rhythm) * u32::from(sensitivity) >= u32::from(UNTIED) * 16
+    };
+    (enough && second.0 >= STRONG && most(own) >= OWN).then_some(Pair { one: first.1, other: second.1 })
 }

@@ -13,8 +13,9 @@ pub(super) const LINKS: usize = 32;
 /// Attributes, and the beat, which is made of when an account was active.
 pub(super) const COLUMNS: usize = ATTRIBUTES + 1;
 pub(super) const BEAT: usize = ATTRIBUTES;
-/// Accounts act in step where they are active in the same minutes.
+/// Accounts act in step where they become active in the same minutes, after a rest.
 const BEAT_S: u32 = 60;
+const REST_S: u32 = 5 * BEAT_S;
 /// A run shorter than this, in seconds, says nothing about nights.
 const DAY_S: u32 = 20 * 3600;
 
@@ -65,7 +66,7 @@ pub(super) struct Run {
     amount: u64,
     /// How many of its requests have told what they took.
     amounts: u32,
-    /// The least hashes of the stretches in which it was active, in order.
+    /// The least hashes of the minutes in which it became active, in order.
     beat: [u32; 4],
     stretch: u32,
     stretches: u8,
@@ -91,7 +92,8 @@ impl Run {
         }
         self.took(observation.amount);
         let stretch = now_s / BEAT_S;
-        if stretch != self.stretch {
+        // Where it becomes active: who is active for half an hour is in step with all who began with him.
+        if stretch != self.stretch && (self.count == 1 || rest_s >= REST_S) {
             self.stretch = stretch;
             self.stretches = self.stretches.saturating_add(1);
             let mut hash = mix(u64::from(stretch)) as u32;
@@ -165,6 +167,11 @@ impl Evidence {
         *self = Evidence { points, since_s: now_s, half_life_s };
     }
 
+    /// It is `points` now.
+    pub(super) fn set(&mut self, points: u16, now_s: u32, half_life_s: u32) {
+        *self = Evidence { points, since_s: now_s, half_life_s };
+    }
+
     /// It is at least `points` now, and fades by `half_life_s`.
     pub(super) fn raise(&mut self, points: u16, now_s: u32, half_life_s: u32) {
         if points > 0 && points >= self.points(now_s) {
@@ -206,6 +213,11 @@ pub(super) struct Subject {
 }
 
 impl Subject {
+    /// Whether it is against the values of `column`.
+    pub(super) fn is_against(&self, column: usize) -> bool {
+        self.against & 1 << column != 0
+    }
+
     /// Points by kind at `now_s`.
     pub(super) fn points(&self, now_s: u32) -> [u16; KINDS] {
         let mut points = self.own.map(|evidence| evidence.points(now_s));
