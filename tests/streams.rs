@@ -167,7 +167,8 @@ fn streams_of_drawn_lengths() {
     check_streams("drawn", &lengths);
 }
 
-/// Lengths of the trace that the environment names.
+/// Lengths of the trace that the environment names. What reads gzip comes with the command.
+#[cfg(feature = "cli")]
 #[test]
 fn streams_of_a_trace() {
     let Some(path) = std::env::var_os("TOLLGATE_AZURE_TRACE") else {
