@@ -6,8 +6,8 @@
 //!
 //! # A check of a known subject
 //!
-//! Three levels, one meter, a rate at each: 27 ns with the time given, 34 ns with the clock read
-//! (`cargo bench --bench ratios -- "subject, hot"`), 458 instructions, a denial 546
+//! Three levels, one meter, a rate at each: 32 ns with the time given, 36 ns with the clock read
+//! (`cargo bench --bench ratios -- "subject, hot"`), 460 instructions, a denial 549
 //! (`cargo bench --bench instructions`). It runs at
 //! about five instructions a cycle between the exchanges, so that what it takes is what it executes:
 //!
