@@ -152,7 +152,7 @@ impl Correlators {
     pub(crate) fn opinion(&self, account: Member, now: u64) -> Option<Opinion> {
         let subject = self.subjects.get(self.find(account)?)?;
         Some(Opinion {
-            points: self.points(subject, seconds(now)),
+            points: self.points(subject, seconds(now))[2],
             cohort: subject.cohort,
             until: u64::from(subject.until_s) * NANOS,
             sixteenths: subject.tightening.sixteenths(),
@@ -351,14 +351,12 @@ impl Correlators {
         }
         // Who has made many runs has had many chances to look odd once.
         let first = subject.pace_s == 0;
-        for (kind, (evidence, points)) in subject.own.iter_mut().zip(odd).enumerate() {
-            let less = points < evidence.points(now_s) && kind != Kind::Signal as usize;
-            if first && !less {
+        // Signals, which come last, are no account's doing.
+        for (evidence, points) in subject.own.iter_mut().zip(odd).take(Kind::Signal as usize) {
+            if first && points >= evidence.points(now_s) {
                 evidence.raise(points, now_s, half_life_s);
-            } else if first {
+            } else if first || at >= LONG {
                 // A longer look at the same run knows better than a shorter one.
-                evidence.follow(points, now_s, half_life_s);
-            } else if at >= LONG && kind != Kind::Signal as usize {
                 evidence.follow(points, now_s, half_life_s);
             }
         }
@@ -392,24 +390,35 @@ impl Correlators {
         }
     }
 
-    /// Points by kind, the account's and its organization's.
-    fn points(&self, subject: &Subject, now_s: u32) -> [u16; KINDS] {
-        let mut points = subject.points(now_s);
-        if let Some(past) = self.pasts.find(past_key(subject.member, subject.organization)) {
-            for (points, past) in points.iter_mut().zip(past.points(now_s)) {
-                *points = past.min(MOST).max(*points);
-            }
-        }
+    /// Points of the kinds that count.
+    fn counted(&self, evidence: &[Evidence; KINDS], now_s: u32) -> [u16; KINDS] {
+        let mut points = evidence.map(|evidence| evidence.points(now_s));
         for (points, _) in points.iter_mut().zip(Kind::ALL).filter(|(_, kind)| !self.settings.counts(*kind)) {
             *points = 0;
         }
         points
     }
 
+    /// Points by kind of what the account did, of what those did who share its values, and of these and its organization's
+    /// past the most.
+    fn points(&self, subject: &Subject, now_s: u32) -> [[u16; KINDS]; 3] {
+        let own = self.counted(&subject.own, now_s);
+        let company = self.counted(&subject.company, now_s);
+        let past = self.pasts.find(past_key(subject.member, subject.organization));
+        let past = past.map_or([0; KINDS], |past| past.points(now_s));
+        let mut all = own;
+        for (((all, company), past), kind) in all.iter_mut().zip(company).zip(past).zip(Kind::ALL) {
+            let past = if self.settings.counts(kind) { past.min(MOST) } else { 0 };
+            *all = past.max(company).max(*all);
+        }
+        [own, company, all]
+    }
+
     /// Draws the conclusions: turns its values, joins or leaves, steps its factor.
     fn review(&mut self, index: usize, now_s: u32, changes: &mut Vec<Change>) {
         let half_life_s = self.settings.half_life_s;
-        let Some(points) = self.subjects.get(index).map(|subject| self.points(subject, now_s)) else {
+        let judged = self.subjects.get(index).map(|subject| self.points(subject, now_s));
+        let Some([own, company, points]) = judged else {
             return;
         };
         let Some(subject) = self.subjects.get_mut(index) else { return };
@@ -418,17 +427,8 @@ impl Correlators {
         let tier = usize::from(subject.tier).min(TIERS - 1);
         let sensitivity = self.settings.sensitivity.get(tier).copied().unwrap_or(16);
         let pardoned = subject.pardoned_until_s > now_s;
-        let counted = |evidence: &[Evidence; KINDS]| {
-            let mut points = evidence.map(|evidence| evidence.points(now_s));
-            for (points, kind) in points.iter_mut().zip(Kind::ALL) {
-                if pardoned || !self.settings.counts(kind) {
-                    *points = 0;
-                }
-            }
-            points
-        };
         // An organization that changed is no tie to another: its past makes a factor alone.
-        let pair = tie(&counted(&subject.own), &counted(&subject.company), sensitivity);
+        let pair = tie(&own, &company, sensitivity).filter(|_| !pardoned);
         let odd = Kind::ALL.into_iter().zip(points).filter(|(_, points)| *points >= ODD);
         let odd = odd.fold(0, |odd, (kind, _)| odd | kind.bit());
         let before = subject.standing;

@@ -217,13 +217,4 @@ impl Subject {
     pub(super) fn is_against(&self, column: usize) -> bool {
         self.against & 1 << column != 0
     }
-
-    /// Points by kind at `now_s`.
-    pub(super) fn points(&self, now_s: u32) -> [u16; KINDS] {
-        let mut points = self.own.map(|evidence| evidence.points(now_s));
-        for (points, company) in points.iter_mut().zip(&self.company) {
-            *points = company.points(now_s).max(*points);
-        }
-        points
-    }
 }
