@@ -3,7 +3,10 @@
 //! Kept off the lines, in a table of at most [`MOST`] that a book has; a mark on the subject's line says that there is
 //! something to look up, so that nobody else pays for it.
 
-use super::plan::{LEVELS, Limit, Plan, Rule, Under};
+use super::{
+    plan::{Limit, Plan, Quota, Rule, UNLIMITED},
+    rate::Rate,
+};
 use crate::{
     decision::{Level, Name, RuleName},
     id::Key,
@@ -67,11 +70,10 @@ impl Exception {
     pub(crate) fn resolve(&mut self, plan: &Plan) -> Result<(), (Name, RuleName)> {
         self.resolved.clear();
         let level = self.scope.level();
-        debug_assert!(LEVELS.contains(&level));
         for (meter, name, amount) in &self.limits {
             let mut known = false;
             for tier in plan.tiers.iter().filter(|tier| !tier.retired) {
-                if matches!(self.scope, Scope::Tier(of) if Under::new(of, 0).tier() != tier.under.tier()) {
+                if matches!(self.scope, Scope::Tier(of) if of != tier.under.tier()) {
                     continue;
                 }
                 let named = |rule: &Rule| {
@@ -96,27 +98,18 @@ impl Exception {
 
 /// `limit` with another number: of a rate, its burst; none where that does not fit.
 fn replaced(limit: &Limit, amount: u64, largest_factor: u32) -> Option<Limit> {
-    Some(match *limit {
+    let (limit, fits) = match *limit {
         Limit::Rate(rate) => {
             let ticks = u128::from(amount) << rate.shift;
             let most = u128::from(largest_factor.max(1)) * ticks + u128::from(rate.max_debt_ticks);
-            let fits = amount > 0 && most <= 1 << 62;
-            Limit::Rate(super::rate::Rate {
-                burst: amount,
-                burst_ticks: amount.checked_shl(rate.shift)?,
-                ..rate
-            })
-            .into_some(fits)?
+            let burst_ticks = amount.checked_shl(rate.shift)?;
+            (Limit::Rate(Rate { burst: amount, burst_ticks, ..rate }), amount > 0 && most <= 1 << 62)
         }
-        Limit::Quota(quota) => Limit::Quota(super::plan::Quota { limit: amount, ..quota })
-            .into_some(amount < 1 << (quota.use_bits - 1))?,
-        Limit::Budget { .. } => Limit::Budget { limit: amount }.into_some(amount < u64::MAX)?,
-        Limit::InFlight { .. } => Limit::InFlight { limit: amount },
-    })
-}
-
-impl Limit {
-    fn into_some(self, fits: bool) -> Option<Limit> {
-        fits.then_some(self)
-    }
+        Limit::Quota(quota) => {
+            (Limit::Quota(Quota { limit: amount, ..quota }), amount < 1 << (quota.use_bits - 1))
+        }
+        Limit::Budget { .. } => (Limit::Budget { limit: amount }, amount < UNLIMITED),
+        Limit::InFlight { .. } => (Limit::InFlight { limit: amount }, true),
+    };
+    fits.then_some(limit)
 }
