@@ -16,6 +16,7 @@ use tollgate::{
 };
 
 use crate::{
+    decisions::Decisions,
     failure::Failure,
     meters::Meters,
     row::{Batch, Names, Row, Symbol},
@@ -30,7 +31,7 @@ const ANSWER_DELAY_MS: u64 = 500;
 /// And is written at this many output tokens a second.
 const ANSWER_TOKENS_PER_SECOND: u64 = 60;
 
-/// The key of fingerprints. A replay has no secrets, and is the same every time.
+/// The key of fingerprints, but for a number. A replay has no secrets, and is the same every time.
 const SECRET: [u8; 16] = *b"tollgate replay ";
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -105,10 +106,16 @@ pub(crate) struct Driver {
     free: Vec<usize>,
     sequence: u64,
     score: Score,
+    decisions: Option<Decisions>,
 }
 
 impl Driver {
-    pub(crate) fn new(plan: Plan, source: String, output_estimate: u32) -> Result<Driver, Failure> {
+    pub(crate) fn new(
+        plan: Plan,
+        source: String,
+        output_estimate: u32,
+        secret: u64,
+    ) -> Result<Driver, Failure> {
         let description = plan.describe();
         let allowance = cohort_allowance(&description);
         let names: Vec<String> =
@@ -116,7 +123,7 @@ impl Driver {
         let clock = ManualClock::at_unix(EPOCH_NS);
         let limiter = Limiter::builder(plan)
             .clock(clock.clone())
-            .secret(SECRET)
+            .secret((u128::from_le_bytes(SECRET) ^ u128::from(secret)).to_le_bytes())
             .build()
             .map_err(|error| Failure::new(format!("the policy's limiter cannot be built: {error}")))?;
         let attribute = |name| limiter.attribute(name);
@@ -146,7 +153,13 @@ impl Driver {
             free: Vec::new(),
             sequence: 0,
             score: Score::new(allowance),
+            decisions: None,
         })
+    }
+
+    /// The same, which also writes what becomes of each request.
+    pub(crate) fn with_decisions(self, decisions: Option<Decisions>) -> Driver {
+        Driver { decisions, ..self }
     }
 
     /// Decides a batch.
@@ -169,14 +182,18 @@ impl Driver {
                 Err(denial) => Some(Refusal::of(&denial)),
             };
             self.score.record(row, refusal);
+            if let Some(decisions) = &mut self.decisions {
+                decisions.record(refusal)?;
+            }
         }
         Ok(())
     }
 
     /// Ends all answers, and tells the score, what each tier was admitted, and by which limiter.
-    pub(crate) fn finish(mut self) -> (Score, Vec<Admitted>, Limiter) {
+    pub(crate) fn finish(mut self) -> Result<(Score, Vec<Admitted>, Limiter), Failure> {
         self.settle_until(u64::MAX);
-        (self.score, self.admitted, self.limiter)
+        self.decisions.map(Decisions::finish).transpose()?;
+        Ok((self.score, self.admitted, self.limiter))
     }
 
     fn learn(&mut self, names: &Names) -> Result<(), Failure> {

@@ -5,6 +5,7 @@ mod ablate;
 mod baseline;
 mod campaign;
 mod contain;
+mod decisions;
 mod drive;
 mod export;
 mod failure;
@@ -69,12 +70,18 @@ struct ReplayArguments {
     /// Writes the outcome as JSON.
     #[arg(long, value_name = "OUT.json")]
     json: Option<PathBuf>,
+    /// Writes what became of each request, a word a line: `admitted`, or what refused; compressed if it ends in .gz.
+    #[arg(long, value_name = "OUT.txt")]
+    decisions: Option<PathBuf>,
     /// Leaves out the comparison with the same account rates alone.
     #[arg(long)]
     no_baseline: bool,
     /// Output tokens that a request reserves before its answer is known.
     #[arg(long, value_name = "TOKENS", default_value_t = 512)]
     output_estimate: u32,
+    /// The limiter's secret: which hashes of ids and attributes fall together is another with each, and decides little.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    secret: u64,
     #[command(flatten)]
     scale: ScaleArguments,
 }
@@ -183,6 +190,8 @@ fn run(command: Command) -> Result<(), Failure> {
             let options = Options {
                 policy: arguments.policy,
                 json: arguments.json,
+                decisions: arguments.decisions,
+                secret: arguments.secret,
                 baseline: !arguments.no_baseline,
                 output_estimate: arguments.output_estimate,
             };

@@ -15,6 +15,7 @@ use tollgate::{Description, Limiter, Plan};
 
 use crate::{
     baseline::Baseline,
+    decisions::Decisions,
     drive::{Admitted, Driver},
     failure::Failure,
     pipeline::{self, DEPTH},
@@ -32,6 +33,8 @@ pub(crate) struct Options {
     /// The example policy if none.
     pub(crate) policy: Option<PathBuf>,
     pub(crate) json: Option<PathBuf>,
+    pub(crate) decisions: Option<PathBuf>,
+    pub(crate) secret: u64,
     pub(crate) baseline: bool,
     pub(crate) output_estimate: u32,
 }
@@ -99,7 +102,9 @@ pub(crate) fn run(
     let name = source.name();
     let progress = progress(source.expected_rows());
     let baseline = options.baseline.then(|| Baseline::new(&description));
-    let driver = Driver::new(plan, name.clone(), options.output_estimate)?;
+    let decisions = options.decisions.as_deref().map(Decisions::create).transpose()?;
+    let driver =
+        Driver::new(plan, name.clone(), options.output_estimate, options.secret)?.with_decisions(decisions);
     let run = replay(driver, baseline, source, &progress);
     progress.finish_and_clear();
     let run = run?;
@@ -126,7 +131,7 @@ pub(crate) fn verdict_of(
     source: Box<dyn Source + Send>,
     output_estimate: u32,
 ) -> Result<Verdict, Failure> {
-    let driver = Driver::new(plan, source.name(), output_estimate)?;
+    let driver = Driver::new(plan, source.name(), output_estimate, 0)?;
     Ok(replay(driver, None, source, &ProgressBar::hidden())?.verdicts().0)
 }
 
@@ -195,7 +200,7 @@ fn replay(
         end_ms = batch.rows.last().map_or(end_ms, |row| row.at_ms);
         progress.set_position(requests);
     }
-    let (policy, admitted, limiter) = driver.finish();
+    let (policy, admitted, limiter) = driver.finish()?;
     let baseline = baseline.map(thread::JoinHandle::join).transpose();
     // The baseline has no panic of its own; were there one, this would still say which half is missing.
     let baseline = baseline.map_err(|_| Failure::new("the baseline stopped unexpectedly"))?;

@@ -44,6 +44,19 @@ impl Refusal {
         }
     }
 
+    /// What it is called.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Refusal::Account => "account",
+            Refusal::Organization => "organization",
+            Refusal::Tier => "tier",
+            Refusal::Ramp => "ramp",
+            Refusal::Pool => "pool",
+            Refusal::Cohort => "cohort",
+            Refusal::Tightening => "tightening",
+        }
+    }
+
     /// Whether it is by anything but the account's and its organization's own rules.
     fn is_collateral(self) -> bool {
         !matches!(self, Refusal::Account | Refusal::Ramp | Refusal::Organization)
