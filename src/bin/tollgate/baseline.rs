@@ -49,6 +49,11 @@ impl Baseline {
         }
     }
 
+    /// Counts by time too, from now on.
+    pub(crate) fn record_traffic(&mut self) {
+        self.score.record_traffic();
+    }
+
     /// Decides a batch.
     pub(crate) fn decide(&mut self, batch: &Batch) {
         self.meters.learn_models(&batch.names.models);

@@ -11,14 +11,15 @@ use std::{
 };
 
 use tollgate::{
-    Attribute, Attributes, Caller, Cost, DescribedLevel, Description, Identity, Level, Limiter, ManualClock,
-    Meter, Permit, Plan, Tier,
+    Attribute, Attributes, Caller, Cost, Denial, DescribedLevel, Description, Identity, Level, Limiter,
+    ManualClock, Meter, Permit, Plan, Tier,
 };
 
 use crate::{
     decisions::Decisions,
     failure::Failure,
     meters::Meters,
+    record::{Watch, Watched},
     row::{Batch, Names, Row, Symbol},
     score::{Refusal, Score},
 };
@@ -107,6 +108,17 @@ pub(crate) struct Driver {
     sequence: u64,
     score: Score,
     decisions: Option<Decisions>,
+    /// What looks on, where that is asked for.
+    watch: Option<Watch>,
+}
+
+/// A trace that is over.
+pub(crate) struct Driven {
+    pub(crate) score: Score,
+    pub(crate) admitted: Vec<Admitted>,
+    pub(crate) limiter: Limiter,
+    /// Where somebody looked on.
+    pub(crate) watched: Option<Watched>,
 }
 
 impl Driver {
@@ -154,6 +166,7 @@ impl Driver {
             sequence: 0,
             score: Score::new(allowance),
             decisions: None,
+            watch: None,
         })
     }
 
@@ -162,8 +175,18 @@ impl Driver {
         Driver { decisions, ..self }
     }
 
-    /// Decides a batch.
-    pub(crate) fn decide(&mut self, batch: &Batch) -> Result<(), Failure> {
+    /// Keeps what happens by time too, from now on; it changes nothing.
+    pub(crate) fn watch(&mut self) {
+        self.score.record_traffic();
+        self.watch = Some(Watch::new());
+    }
+
+    /// Decides a batch, and tells each decision.
+    pub(crate) fn decide(
+        &mut self,
+        batch: &Batch,
+        mut tell: impl FnMut(Option<&Denial>),
+    ) -> Result<(), Failure> {
         self.learn(&batch.names)?;
         for row in &batch.rows {
             let now = row.at_ms * NS_PER_MS;
@@ -174,31 +197,40 @@ impl Driver {
             let estimate = self.cost(row, self.output_estimate);
             let observed = identity.with(&self.attributes_of(row));
             let decided = self.limiter.reserve(&observed, &estimate).map(Permit::detach);
-            let refusal = match decided {
+            let denial = match decided {
                 Ok(permit) => {
                     self.admit(row, now, permit);
                     None
                 }
-                Err(denial) => Some(Refusal::of(&denial)),
+                Err(denial) => Some(denial),
             };
+            let refusal = denial.as_ref().map(Refusal::of);
             self.score.record(row, refusal);
             if let Some(decisions) = &mut self.decisions {
                 decisions.record(refusal)?;
             }
+            if let Some(watch) = &mut self.watch {
+                watch.decided(row, identity, denial.as_ref());
+            }
+            tell(denial.as_ref());
         }
         Ok(())
     }
 
-    /// Ends all answers, and tells the score, what each tier was admitted, and by which limiter.
-    pub(crate) fn finish(mut self) -> Result<(Score, Vec<Admitted>, Limiter), Failure> {
+    /// Ends all answers.
+    pub(crate) fn finish(mut self) -> Result<Driven, Failure> {
         self.settle_until(u64::MAX);
         self.decisions.map(Decisions::finish).transpose()?;
-        Ok((self.score, self.admitted, self.limiter))
+        let watched = self.watch.map(|watch| watch.finish(&self.limiter));
+        Ok(Driven { score: self.score, admitted: self.admitted, limiter: self.limiter, watched })
     }
 
     fn learn(&mut self, names: &Names) -> Result<(), Failure> {
         self.meters.learn_models(&names.models);
         self.score.learn_labels(&names.labels);
+        if let Some(watch) = &mut self.watch {
+            watch.learn(names);
+        }
         for (name, line) in &names.tiers {
             let Some(tier) = self.limiter.tier(name) else {
                 let tiers = self.limiter.plan().describe().tiers;
@@ -209,6 +241,9 @@ impl Driver {
                     known.join(", ")
                 )));
             };
+            if let Some(watch) = &mut self.watch {
+                watch.learn_tier(name, tier, &self.limiter);
+            }
             self.tiers.push(tier);
             self.admitted.push(Admitted { tier: name.clone(), amounts: vec![0; self.handles.len()] });
         }
@@ -300,6 +335,10 @@ impl Driver {
             self.settle_until(self.maintained_ns);
             self.clock.advance_to(self.maintained_ns);
             self.limiter.maintain();
+            if let Some(watch) = &mut self.watch {
+                let unix_ns = EPOCH_NS.saturating_add_unsigned(self.maintained_ns);
+                watch.look(self.maintained_ns, unix_ns, &self.limiter);
+            }
         }
     }
 

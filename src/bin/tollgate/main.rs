@@ -4,13 +4,16 @@
 mod ablate;
 mod baseline;
 mod campaign;
+mod compare;
 mod contain;
 mod decisions;
 mod drive;
 mod export;
 mod failure;
 mod meters;
+mod page;
 mod pipeline;
+mod record;
 mod replay;
 mod report;
 mod row;
@@ -73,6 +76,13 @@ struct ReplayArguments {
     /// Writes what became of each request, a word a line: `admitted`, or what refused; compressed if it ends in .gz.
     #[arg(long, value_name = "OUT.txt")]
     decisions: Option<PathBuf>,
+    /// Writes the outcome as a page: what got in over time, how full totals were, whom evidence tied together, who was
+    /// hurt. One file, that opens without a network.
+    #[arg(long, value_name = "OUT.html")]
+    html: Option<PathBuf>,
+    /// Another policy over the same trace: what it would admit and deny otherwise, and to whom.
+    #[arg(long, value_name = "OTHER.toml")]
+    compare: Option<PathBuf>,
     /// Leaves out the comparison with the same account rates alone.
     #[arg(long)]
     no_baseline: bool,
@@ -92,6 +102,9 @@ struct LintArguments {
     /// The policy (TOML).
     #[arg(value_name = "P.toml")]
     policy: PathBuf,
+    /// Writes it as a page too.
+    #[arg(long, value_name = "OUT.html")]
+    html: Option<PathBuf>,
 }
 
 /// Sizes a policy from recorded traffic.
@@ -192,12 +205,14 @@ fn run(command: Command) -> Result<(), Failure> {
                 json: arguments.json,
                 decisions: arguments.decisions,
                 secret: arguments.secret,
+                html: arguments.html,
+                compare: arguments.compare,
                 baseline: !arguments.no_baseline,
                 output_estimate: arguments.output_estimate,
             };
             replay::run(&options, source, &mut BufWriter::new(std::io::stdout().lock()))
         }
-        Command::Lint(arguments) => lint(&arguments.policy),
+        Command::Lint(arguments) => lint(&arguments.policy, arguments.html.as_deref()),
         Command::Suggest(SuggestArguments { trace, out, base, new_fit }) => suggest::run(
             &suggest::Options { out, base, new_fit },
             Trace::open(&trace)?,
@@ -221,8 +236,12 @@ fn source(path: Option<&Path>, scale: &ScaleArguments) -> Result<Box<dyn Source 
     })
 }
 
-fn lint(path: &Path) -> Result<(), Failure> {
+fn lint(path: &Path, html: Option<&Path>) -> Result<(), Failure> {
     let description = replay::read_policy(Some(path))?.describe();
+    if let Some(html) = html {
+        page::write_policy(html, &path.display().to_string(), &description)
+            .map_err(|error| Failure::file(html, error))?;
+    }
     let mut out = BufWriter::new(std::io::stdout().lock());
     write!(out, "{description}").and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
 }

@@ -11,14 +11,17 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use tollgate::{Description, Limiter, Plan};
+use tollgate::{Description, Plan, Policy};
 
 use crate::{
     baseline::Baseline,
+    compare,
     decisions::Decisions,
-    drive::{Admitted, Driver},
+    drive::{Admitted, Driven, Driver},
     failure::Failure,
+    page,
     pipeline::{self, DEPTH},
+    record::{Difference, Labelled, RuleKey, Watched},
     report,
     row::{Batch, Source},
     score::{Score, Verdict},
@@ -35,6 +38,9 @@ pub(crate) struct Options {
     pub(crate) json: Option<PathBuf>,
     pub(crate) decisions: Option<PathBuf>,
     pub(crate) secret: u64,
+    pub(crate) html: Option<PathBuf>,
+    /// Another policy, to tell what it would do otherwise.
+    pub(crate) compare: Option<PathBuf>,
     pub(crate) baseline: bool,
     pub(crate) output_estimate: u32,
 }
@@ -92,37 +98,86 @@ pub(crate) fn run(
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let start = Instant::now();
-    let plan = read_policy(options.policy.as_deref())?;
-    if let Some(path) = &options.json {
+    let (first, plan) = Side::read(options.policy.as_deref())?;
+    let other = options.compare.as_deref().map(|path| Side::read(Some(path))).transpose()?;
+    for path in options.json.iter().chain(&options.html) {
         // A path that cannot be written to is better known now; an earlier outcome stays until there is a new one.
         let opened = File::options().create(true).append(true).open(path);
         opened.map_err(|error| Failure::file(path, error))?;
     }
-    let description = plan.describe();
     let name = source.name();
     let progress = progress(source.expected_rows());
-    let baseline = options.baseline.then(|| Baseline::new(&description));
+    let mut baseline = options.baseline.then(|| Baseline::new(&first.description));
+    let drive = |plan| {
+        let mut driver = Driver::new(plan, name.clone(), options.output_estimate, options.secret)?;
+        if options.html.is_some() {
+            driver.watch();
+        }
+        Ok(driver)
+    };
     let decisions = options.decisions.as_deref().map(Decisions::create).transpose()?;
-    let driver =
-        Driver::new(plan, name.clone(), options.output_estimate, options.secret)?.with_decisions(decisions);
-    let run = replay(driver, baseline, source, &progress);
+    let driver = drive(plan)?.with_decisions(decisions);
+    let (other, other_driver) = match other {
+        Some((side, plan)) => (Some(side), Some(drive(plan)?)),
+        None => (None, None),
+    };
+    if let (Some(baseline), true) = (&mut baseline, options.html.is_some()) {
+        baseline.record_traffic();
+    }
+    let run = replay(driver, other_driver, baseline, source, &progress);
     progress.finish_and_clear();
     let run = run?;
     let (requests, end_ms) = (run.requests, run.end_ms);
-    let (limiter, admitted) = (run.limiter.clone(), run.admitted.clone());
-    let (policy, baseline) = run.verdicts();
+    let policy = Told::of(run.policy, &first.description, end_ms);
+    let mut baseline = run.baseline;
+    let baseline_traffic = baseline.as_mut().map(Score::take_traffic);
     let outcome = Outcome {
         requests,
         simulated_seconds: end_ms as f64 / 1000.0,
         wall_seconds: start.elapsed().as_secs_f64(),
-        policy,
-        baseline,
+        policy: policy.verdict.clone(),
+        baseline: baseline.map(Score::finish),
     };
+    let other = other.zip(run.other).map(|(side, (driven, difference))| {
+        let told = Told::of(driven, &side.description, end_ms);
+        let settings = compare::settings(&first.policy, &side.policy);
+        Compared { name: side.name, settings, difference, told }
+    });
     if let Some(path) = &options.json {
         write_json(path, &outcome).map_err(|error| Failure::file(path, error))?;
     }
-    let bounds = bounds(&limiter.plan(), &description, &admitted, end_ms);
-    report::write(out, &name, &outcome, &bounds).map_err(|error| Failure::output(&error))
+    let story = Story {
+        source: name,
+        policy_name: first.name,
+        description: first.description,
+        outcome,
+        policy,
+        baseline_traffic,
+        other,
+        end_ms,
+    };
+    if let Some(path) = &options.html {
+        page::write(path, &story).map_err(|error| Failure::file(path, error))?;
+    }
+    report::write(out, &story).map_err(|error| Failure::output(&error))
+}
+
+/// One of the policies that a trace is replayed under.
+struct Side {
+    name: String,
+    policy: Policy,
+    description: Description,
+}
+
+impl Side {
+    fn read(path: Option<&Path>) -> Result<(Side, Plan), Failure> {
+        let text = policy_text(path)?;
+        let named = path.unwrap_or(Path::new("the example policy"));
+        // All its problems, with their lines.
+        let plan = compile_policy(&text, named)?;
+        let policy = toml::from_str(&text).map_err(|error| Failure::file(named, error))?;
+        Ok((Side { name: named.display().to_string(), policy, description: plan.describe() }, plan))
+    }
 }
 
 /// What `plan` does with `source`, and nothing beside it.
@@ -132,7 +187,7 @@ pub(crate) fn verdict_of(
     output_estimate: u32,
 ) -> Result<Verdict, Failure> {
     let driver = Driver::new(plan, source.name(), output_estimate, 0)?;
-    Ok(replay(driver, None, source, &ProgressBar::hidden())?.verdicts().0)
+    Ok(verdict(replay(driver, None, None, source, &ProgressBar::hidden())?.policy))
 }
 
 fn write_json(path: &Path, outcome: &Outcome) -> io::Result<()> {
@@ -159,23 +214,65 @@ fn progress(rows: Option<u64>) -> ProgressBar {
 struct Run {
     requests: u64,
     end_ms: u64,
-    policy: Score,
-    admitted: Vec<Admitted>,
-    limiter: Limiter,
+    policy: Driven,
+    other: Option<(Driven, Difference)>,
     baseline: Option<Score>,
 }
 
-impl Run {
-    /// Of the policy and of the baseline.
-    fn verdicts(self) -> (Verdict, Option<Verdict>) {
-        let cohorts = self.limiter.statistics().evidence.map_or(0, |evidence| evidence.cohorts);
-        (Verdict { cohorts, ..self.policy.finish() }, self.baseline.map(Score::finish))
+/// What came of one policy.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) verdict: Verdict,
+    /// What each tier could be admitted at most, and was.
+    pub(crate) bounds: Vec<report::Bound>,
+    /// By time and label, where the replay was watched.
+    pub(crate) traffic: Vec<Labelled>,
+    pub(crate) watched: Watched,
+}
+
+impl Told {
+    fn of(mut driven: Driven, description: &Description, end_ms: u64) -> Told {
+        let bounds = bounds(&driven.limiter.plan(), description, &driven.admitted, end_ms);
+        let traffic = driven.score.take_traffic();
+        let mut watched = driven.watched.take().unwrap_or_default();
+        watched.widen(traffic.first().map_or(0, |labelled| labelled.counts.width_ms()));
+        Told { bounds, traffic, watched, verdict: verdict(driven) }
     }
 }
 
-/// Reads on one thread, decides by the baseline on another, and by the policy on this one.
+fn verdict(driven: Driven) -> Verdict {
+    let cohorts = driven.limiter.statistics().evidence.map_or(0, |evidence| evidence.cohorts);
+    Verdict { cohorts, ..driven.score.finish() }
+}
+
+/// Another policy over the same trace.
+#[derive(Debug)]
+pub(crate) struct Compared {
+    pub(crate) name: String,
+    /// What it says otherwise.
+    pub(crate) settings: Vec<compare::Setting>,
+    pub(crate) difference: Difference,
+    pub(crate) told: Told,
+}
+
+/// All that there is to tell about a replay.
+#[derive(Debug)]
+pub(crate) struct Story {
+    pub(crate) source: String,
+    pub(crate) policy_name: String,
+    pub(crate) description: Description,
+    pub(crate) outcome: Outcome,
+    pub(crate) policy: Told,
+    pub(crate) baseline_traffic: Option<Vec<Labelled>>,
+    pub(crate) other: Option<Compared>,
+    pub(crate) end_ms: u64,
+}
+
+/// Reads on one thread, decides by the baseline on another, by another policy on a third, and by the policy on this
+/// one.
 fn replay(
     mut driver: Driver,
+    other: Option<Driver>,
     baseline: Option<Baseline>,
     source: Box<dyn Source + Send>,
     progress: &ProgressBar,
@@ -190,21 +287,37 @@ fn replay(
             baseline.finish()
         })
     });
+    let mut other = other.map(|driver| {
+        let (to_other, batches) = mpsc::sync_channel(DEPTH);
+        others.push(to_other);
+        compare::Beside::start(driver, batches)
+    });
     // Not scoped: after a failure nobody waits for a reader whose input may never come.
     thread::spawn(move || pipeline::produce(source, &to_policy, &others));
     let (mut requests, mut end_ms) = (0, 0);
+    let mut decisions = Vec::new();
     for parcel in parcels {
         let batch = parcel?;
-        driver.decide(&batch)?;
+        decisions.clear();
+        let is_compared = other.is_some();
+        driver.decide(&batch, |denial| {
+            if is_compared {
+                decisions.push(denial.map(RuleKey::of));
+            }
+        })?;
+        if let Some(other) = &mut other {
+            other.compare(&batch, &decisions)?;
+        }
         requests += batch.rows.len() as u64;
         end_ms = batch.rows.last().map_or(end_ms, |row| row.at_ms);
         progress.set_position(requests);
     }
-    let (policy, admitted, limiter) = driver.finish()?;
+    let policy = driver.finish()?;
+    let other = other.map(compare::Beside::finish).transpose()?;
     let baseline = baseline.map(thread::JoinHandle::join).transpose();
     // The baseline has no panic of its own; were there one, this would still say which half is missing.
     let baseline = baseline.map_err(|_| Failure::new("the baseline stopped unexpectedly"))?;
-    Ok(Run { requests, end_ms, policy, admitted, limiter, baseline })
+    Ok(Run { requests, end_ms, policy, other, baseline })
 }
 
 /// What each tier could be admitted at most while the trace lasted, beside what it was admitted.

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use crate::{
-    replay::Outcome,
+    compare,
+    replay::{Story, Told},
     score::{LabelScore, Verdict},
 };
 
@@ -16,13 +17,9 @@ pub(crate) struct Bound {
     pub(crate) admitted: u64,
 }
 
-/// Writes the whole report on the replay of `source`.
-pub(crate) fn write(
-    out: &mut impl Write,
-    source: &str,
-    outcome: &Outcome,
-    bounds: &[Bound],
-) -> io::Result<()> {
+/// Writes the whole report.
+pub(crate) fn write(out: &mut impl Write, story: &Story) -> io::Result<()> {
+    let Story { source, outcome, policy: Told { bounds, .. }, .. } = story;
     writeln!(out, "Replayed {} requests", grouped(u128::from(outcome.requests)))?;
     writeln!(out, "  of {source}")?;
     let (days, wall) = (outcome.simulated_seconds / 86_400.0, outcome.wall_seconds);
@@ -31,6 +28,9 @@ pub(crate) fn write(
     if let Some(baseline) = &outcome.baseline {
         verdict(out, "The same account rates alone (governor)", baseline)?;
         compare(out, &outcome.policy, baseline)?;
+    }
+    if let Some(other) = &story.other {
+        compare::write(out, &outcome.policy, other)?;
     }
     if !bounds.is_empty() {
         writeln!(out, "\nWhat each tier could be admitted in this time, and was")?;
@@ -118,7 +118,7 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
 }
 
 /// Digits in groups of three.
-fn grouped(number: u128) -> String {
+pub(crate) fn grouped(number: u128) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {

@@ -7,11 +7,12 @@ use tollgate::{Denial, Level};
 
 use crate::{
     contain::Containment,
+    record::{Labelled, Traffic},
     row::{Row, Symbol},
 };
 
 /// Why a request was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Refusal {
     /// By a rule of the account itself.
     Account,
@@ -28,6 +29,17 @@ pub(crate) enum Refusal {
     /// By a rule of its own that would have admitted but for a factor.
     Tightening,
 }
+
+/// All reasons, each at its number.
+pub(crate) const REFUSALS: [Refusal; 7] = [
+    Refusal::Account,
+    Refusal::Organization,
+    Refusal::Tier,
+    Refusal::Ramp,
+    Refusal::Pool,
+    Refusal::Cohort,
+    Refusal::Tightening,
+];
 
 impl Refusal {
     pub(crate) fn of(denial: &Denial) -> Refusal {
@@ -58,7 +70,7 @@ impl Refusal {
     }
 
     /// Whether it is by anything but the account's and its organization's own rules.
-    fn is_collateral(self) -> bool {
+    pub(crate) fn is_collateral(self) -> bool {
         !matches!(self, Refusal::Account | Refusal::Ramp | Refusal::Organization)
     }
 }
@@ -126,6 +138,8 @@ pub(crate) struct Score {
     end_ms: u64,
     /// Requests that a cohort may make in a day.
     allowance: u64,
+    /// By time too, where that is asked for.
+    traffic: Option<Traffic>,
 }
 
 impl Score {
@@ -134,8 +148,21 @@ impl Score {
         Score { allowance, ..Score::default() }
     }
 
+    /// Counts by time too, from now on.
+    pub(crate) fn record_traffic(&mut self) {
+        self.traffic = Some(Traffic::default());
+    }
+
+    /// What was counted by time.
+    pub(crate) fn take_traffic(&mut self) -> Vec<Labelled> {
+        self.traffic.take().map(Traffic::finish).unwrap_or_default()
+    }
+
     /// Continues the numbering of labels with `names`.
     pub(crate) fn learn_labels(&mut self, names: &[Box<str>]) {
+        if let Some(traffic) = &mut self.traffic {
+            traffic.learn_labels(names);
+        }
         self.labels.extend(names.iter().map(|name| Label {
             name: name.clone(),
             score: LabelScore::default(),
@@ -145,6 +172,9 @@ impl Score {
 
     pub(crate) fn record(&mut self, row: &Row, refusal: Option<Refusal>) {
         self.end_ms = row.at_ms;
+        if let Some(traffic) = &mut self.traffic {
+            traffic.record(row, refusal);
+        }
         let Some(label) = self.labels.get_mut(row.label as usize) else { return };
         let score = &mut label.score;
         let output = u64::from(row.output_tokens);
