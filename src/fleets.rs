@@ -28,9 +28,11 @@
 //! - A **cohort** forms of accounts that are odd in at least two independent kinds. They keep their own limits and are
 //!   charged to the cohort's as well, bring along what they have spent, and keep a **floor** each that the others cannot take.
 //! - **Signals** from outside ([`Limiter::signal`](crate::Limiter::signal)) count by kind, up to a cap; one source is heard
-//!   64 times a day. All signals together are one kind, so that no source puts anybody into a cohort.
+//!   64 times a day. All signals together are one kind, so that no source puts anybody into a cohort. An account need not
+//!   have been observed. What is said of an organization or a tier makes a factor on rates of the organization's own, or of
+//!   the tier's total: everybody there has less, at most by what the kind's cap asks for (12 bits, twice the price).
 //! - `shadow = true` judges and tells, and changes nothing. [`explain`](crate::Limiter::explain) shows an operator which
-//!   evidence; a denial never does. [`pardon`](crate::Limiter::pardon) is for a granted appeal, and a denial names the
+//!   evidence, and what was reported of whom; a denial never does. [`pardon`](crate::Limiter::pardon) is for a granted appeal, and a denial names the
 //!   tier that lifts it ([`step_up`](crate::Denial::step_up)).
 //!
 //! # What each buys

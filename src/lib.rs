@@ -41,8 +41,8 @@ pub use decision::{Denial, Level, Name, Receipt, Retry, RuleName};
 pub use id::{Id, Identity, Organization, Tier};
 pub use limiter::{
     Attribute, AttributeValue, Attributes, BuildError, Builder, Caller, Evidence, EvidenceStatistics,
-    Explanation, Limiter, Maintenance, Observed, Override, OverrideError, OverrideState, Permit, RuleState,
-    ShadowCount, Signal, SignalError, Statistics, Subject, WallClock, Whom,
+    Explanation, Limiter, Maintenance, Observed, Override, OverrideError, OverrideState, Permit, Report,
+    RuleState, ShadowCount, Signal, SignalError, Statistics, Subject, WallClock, Whom,
 };
 pub use meter::{Cost, MAX_METERS, Meter};
 pub use path::Settlement;

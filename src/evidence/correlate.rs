@@ -8,25 +8,27 @@
 //! the one of its set that was silent longest and is in no cohort.
 
 use super::{
-    ATTRIBUTES, Change, KINDS, Kind, Member, Observation, Opinion, Rings, Role, Settings, TIERS,
+    ATTRIBUTES, Change, KINDS, Kind, Member, Observation, Rings, Role, Settings, TIERS,
     cohort::{Groups, Standing},
     habit::{ACTIVE, Habits, LONG, RUN, SETTLED_S, Trait, look},
     judge::{Base, MOST, ODD, company, tie, traits, turn_values},
+    parents::Parents,
     past::Pasts,
     signal::Sources,
     subject::{BEAT, COLUMNS, Column, Evidence, Subject, columns},
     values::{Seen, Values, key},
 };
+use crate::adapt::Tightening;
 
 /// Accounts that a new one may take the place of.
 const WAYS: usize = 8;
-const NANOS: u64 = 1_000_000_000;
+pub(super) const NANOS: u64 = 1_000_000_000;
 /// Values for each account.
 const VALUES: usize = 16;
 /// Keys remembered for each account.
 const KEYS: usize = 32;
 /// Between two steps of a factor, in seconds.
-const STEP_S: u32 = 600;
+pub(super) const STEP_S: u32 = 600;
 /// Bounds of the half-life of what a run shows: in seconds, and times the policy's.
 const LEAST_FADE_S: u32 = 1800;
 const MOST_FADES: u32 = 4;
@@ -36,22 +38,23 @@ const STAY: u32 = 4;
 /// All correlators and what they remember.
 #[derive(Debug)]
 pub(crate) struct Correlators {
-    settings: Settings,
+    pub(super) settings: Settings,
     columns: [Column; COLUMNS],
-    subjects: Box<[Subject]>,
+    pub(super) subjects: Box<[Subject]>,
     values: Values,
     seen: Seen,
     habits: Habits,
     pasts: Pasts,
     groups: Groups,
-    sources: Sources,
+    pub(super) sources: Sources,
+    pub(super) parents: Parents,
     /// By column, how many of all accounts are against its values.
     bases: [Base; COLUMNS],
     /// Where the round of all accounts goes on.
     next: usize,
 }
 
-fn seconds(nanos: u64) -> u32 {
+pub(super) fn seconds(nanos: u64) -> u32 {
     (nanos / NANOS).min(u64::from(u32::MAX)) as u32
 }
 
@@ -67,6 +70,7 @@ impl Correlators {
             pasts: Pasts::new(subjects),
             groups: Groups::new(),
             sources: Sources::new(),
+            parents: Parents::new(),
             bases: [Base::default(); COLUMNS],
             next: 0,
             settings,
@@ -92,6 +96,7 @@ impl Correlators {
                 self.review(index, now_s, changes);
             }
         }
+        self.parents.maintain(&self.settings, now_s, changes);
         taken
     }
 
@@ -100,74 +105,9 @@ impl Correlators {
         self.settings = settings;
     }
 
-    /// Somebody outside reports `account`: a signal of the kind at `kind` in the settings, `weight` times what one counts.
-    /// False where it didn't count: the kind or the account is unknown, or the source was heard too often.
-    pub(crate) fn signal(
-        &mut self,
-        account: Member,
-        kind: usize,
-        weight: u16,
-        source: u64,
-        now: u64,
-        changes: &mut Vec<Change>,
-    ) -> bool {
-        let now_s = seconds(now);
-        let Some(plan) = self.settings.signals.get(kind).copied() else { return false };
-        let Some(index) = self.find(account) else { return false };
-        if !self.sources.admit(source, now_s) {
-            return false;
-        }
-        let subject = self.subjects.get_mut(index);
-        if let Some(evidence) = subject.and_then(|subject| subject.own.get_mut(Kind::Signal as usize)) {
-            let had = evidence.points(now_s);
-            let points = had.saturating_add(plan.weight.saturating_mul(weight)).min(plan.cap);
-            evidence.raise(points, now_s, plan.half_life_s);
-        }
-        self.review(index, now_s, changes);
-        true
-    }
-
-    /// Lifts factor and cohort of `account`, and forms no opinion of it until `until`. False where it is not followed.
-    pub(crate) fn pardon(
-        &mut self,
-        account: Member,
-        until: u64,
-        now: u64,
-        changes: &mut Vec<Change>,
-    ) -> bool {
-        let Some(index) = self.find(account) else { return false };
-        if let Some(subject) = self.subjects.get_mut(index) {
-            subject.pardoned_until_s = seconds(until);
-            subject.own = Default::default();
-            subject.company = Default::default();
-            subject.tightening = Default::default();
-            subject.until_s = 0;
-            changes.push(Change::Factor { account, sixteenths: subject.tightening.sixteenths(), until: now });
-        }
-        self.review(index, seconds(now), changes);
-        true
-    }
-
-    /// What is known about `account`; `None` where it is not followed.
-    pub(crate) fn opinion(&self, account: Member, now: u64) -> Option<Opinion> {
-        let subject = self.subjects.get(self.find(account)?)?;
-        Some(Opinion {
-            points: self.points(subject, seconds(now))[2],
-            cohort: subject.cohort,
-            until: u64::from(subject.until_s) * NANOS,
-            sixteenths: subject.tightening.sixteenths(),
-            pardoned: subject.pardoned_until_s > seconds(now),
-        })
-    }
-
     /// How many cohorts have members.
     pub(crate) fn cohorts(&self) -> usize {
         self.groups.alive()
-    }
-
-    /// Signals that their source was heard too often for.
-    pub(crate) fn refused_signals(&self) -> u64 {
-        self.sources.refused
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -178,13 +118,14 @@ impl Correlators {
             + self.habits.bytes()
             + self.pasts.bytes()
             + self.sources.bytes()
+            + self.parents.bytes()
     }
 
     fn set_of(&self, account: Member) -> usize {
         super::values::mix(u64::from(account.slot)) as usize & (self.subjects.len() - 1) & !(WAYS - 1)
     }
 
-    fn find(&self, account: Member) -> Option<usize> {
+    pub(super) fn find(&self, account: Member) -> Option<usize> {
         let first = self.set_of(account);
         let set = self.subjects.get(first..first + WAYS)?;
         let way = set.iter().position(|subject| subject.known && subject.member == account)?;
@@ -192,7 +133,12 @@ impl Correlators {
     }
 
     /// The place of the account of `observation`, made for it where it has none.
-    fn follow(&mut self, observation: &Observation, now_s: u32, changes: &mut Vec<Change>) -> Option<usize> {
+    pub(super) fn follow(
+        &mut self,
+        observation: &Observation,
+        now_s: u32,
+        changes: &mut Vec<Change>,
+    ) -> Option<usize> {
         let account = observation.member;
         let first = self.set_of(account);
         let set = self.subjects.get(first..first + WAYS)?;
@@ -216,6 +162,7 @@ impl Correlators {
             tier: observation.tier,
             known: true,
             seen_s: now_s,
+            settled: observation.age_s >= SETTLED_S,
             ..Subject::default()
         };
         Some(index)
@@ -401,7 +348,7 @@ impl Correlators {
 
     /// Points by kind of what the account did, of what those did who share its values, and of these and its organization's
     /// past the most.
-    fn points(&self, subject: &Subject, now_s: u32) -> [[u16; KINDS]; 3] {
+    pub(super) fn points(&self, subject: &Subject, now_s: u32) -> [[u16; KINDS]; 3] {
         let own = self.counted(&subject.own, now_s);
         let company = self.counted(&subject.company, now_s);
         let past = self.pasts.find(past_key(subject.member, subject.organization));
@@ -415,7 +362,7 @@ impl Correlators {
     }
 
     /// Draws the conclusions: turns its values, joins or leaves, steps its factor.
-    fn review(&mut self, index: usize, now_s: u32, changes: &mut Vec<Change>) {
+    pub(super) fn review(&mut self, index: usize, now_s: u32, changes: &mut Vec<Change>) {
         let half_life_s = self.settings.half_life_s;
         let judged = self.subjects.get(index).map(|subject| self.points(subject, now_s));
         let Some([own, company, points]) = judged else {
@@ -475,12 +422,15 @@ impl Correlators {
             let sum = odd.fold(0, |sum, points| sum + u32::from(points)) * u32::from(sensitivity) / 16;
             let sum = u16::try_from(sum).unwrap_or(u16::MAX);
             let next = subject.tightening.step(sum, &self.settings.curve);
-            if next != subject.tightening {
+            let lasts_s = subject.tight_until_s.saturating_sub(now_s);
+            // Said again before it ends, as long as evidence lasts.
+            if next != subject.tightening || next != Tightening::default() && lasts_s < half_life_s / 2 {
                 subject.tightening = next;
+                subject.tight_until_s = now_s.saturating_add(half_life_s);
                 changes.push(Change::Factor {
                     account: subject.member,
                     sixteenths: next.sixteenths(),
-                    until: u64::from(now_s.saturating_add(half_life_s)) * NANOS,
+                    until: u64::from(subject.tight_until_s) * NANOS,
                 });
             }
         }

@@ -14,6 +14,8 @@
 //! the *larger part* of the organizations that use it are surprising in a kind *other* than the value's own. So a campus
 //! whose address, template and client thirty attackers forge is safe as long as it has more honest people than forgers.
 //!
+//! Of organizations and tiers only what is reported from outside is kept ([`parents`]); it makes a factor, and ties nobody.
+//!
 //! An account joins a cohort on two kinds at least, of which places (address and client) are one, and only where so many
 //! of its tier show the same two kinds that chance doesn't explain it ([`cohort`]).
 
@@ -21,7 +23,9 @@ mod cohort;
 mod correlate;
 mod habit;
 mod judge;
+mod parents;
 mod past;
+mod report;
 mod ring;
 mod signal;
 mod subject;
@@ -30,7 +34,7 @@ mod values;
 mod tests;
 
 pub(crate) use self::{correlate::Correlators, ring::Rings, signal::SignalPlan};
-use crate::adapt::Curve;
+use crate::{adapt::Curve, policy::exception::Scope};
 
 /// The most attributes that an observation has.
 pub(crate) const ATTRIBUTES: usize = 8;
@@ -184,9 +188,15 @@ impl Settings {
 /// What is to be written into accounts' lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// `until` is limiter time, in nanoseconds.
+    /// `until` is limiter time, in nanoseconds. Said again, with a later `until`, while the evidence lasts.
     Factor {
         account: Member,
+        sixteenths: u16,
+        until: u64,
+    },
+    /// Of an organization or a tier; said again while it lasts.
+    Parent {
+        whom: Scope,
         sixteenths: u16,
         until: u64,
     },

@@ -6,6 +6,8 @@
 //!
 //! Memory: [`SOURCES`] sources; a new one takes the place of the one that was silent longest.
 
+use super::subject::Evidence;
+
 /// Sources that are told apart.
 const SOURCES: usize = 64;
 /// Signals of a source that count, in a day.
@@ -21,6 +23,15 @@ pub(crate) struct SignalPlan {
     pub(crate) cap: u16,
     /// In seconds.
     pub(crate) half_life_s: u32,
+}
+
+impl SignalPlan {
+    /// Adds a signal that counts `weight` times to what there is of signals.
+    pub(super) fn add_to(&self, evidence: &mut Evidence, weight: u16, now_s: u32) {
+        let had = evidence.points(now_s);
+        let points = had.saturating_add(self.weight.saturating_mul(weight)).min(self.cap);
+        evidence.raise(points, now_s, self.half_life_s);
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]

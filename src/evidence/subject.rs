@@ -205,6 +205,8 @@ pub(super) struct Subject {
     pub(super) cohort: u16,
     pub(super) until_s: u32,
     pub(super) stepped_s: u32,
+    /// When its factor ends, if it is not said again.
+    pub(super) tight_until_s: u32,
     pub(super) pardoned_until_s: u32,
     pub(super) tightening: Tightening,
     pub(super) settled: bool,

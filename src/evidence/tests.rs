@@ -103,7 +103,9 @@ impl World {
                 Change::Leave { account, .. } => {
                     assert!(self.members.remove(&account.slot), "left without having joined");
                 }
-                Change::Factor { sixteenths, .. } => self.largest = self.largest.max(sixteenths),
+                Change::Factor { sixteenths, .. } | Change::Parent { sixteenths, .. } => {
+                    self.largest = self.largest.max(sixteenths)
+                }
                 Change::Dissolved { .. } => assert!(self.members.is_empty()),
             }
         }
@@ -237,6 +239,11 @@ fn what_many_share_ties_nobody() {
     assert!(world.joined(0..920) <= 2, "{:?}", world.ever);
 }
 
+/// An observation of who it is alone.
+fn named(member: Member) -> Observation {
+    Observation { member, age_s: u32::MAX, ..Observation::default() }
+}
+
 #[test]
 fn no_source_of_signals_puts_anyone_into_a_cohort() {
     let mut world = World::new();
@@ -244,12 +251,12 @@ fn no_source_of_signals_puts_anyone_into_a_cohort() {
     let mut counted = 0;
     for round in 0..20 {
         for slot in 0..1000 {
-            let account = Member { slot, generation: 1 };
-            let (now, source) = (world.now, 7);
-            if world.correlators.signal(account, 0, 100, source, now, &mut world.changes) {
+            let account = named(Member { slot, generation: 1 });
+            let by = (7, world.now);
+            if world.correlators.signal(&account, 0, 100, by, &mut world.changes) {
                 counted += 1;
             }
-            assert!(!world.correlators.signal(account, 9, 1, source, now, &mut world.changes), "{round}");
+            assert!(!world.correlators.signal(&account, 9, 1, by, &mut world.changes), "{round}");
         }
         world.apply();
     }
@@ -266,8 +273,7 @@ fn signals_weigh_up_to_their_cap_and_fade() {
     let account = Member { slot: 4, generation: 1 };
     let day = 24 * 60 * MINUTE;
     for _ in 0..9 {
-        let now = world.now;
-        world.correlators.signal(account, 0, 1, 5, now, &mut world.changes);
+        world.correlators.signal(&named(account), 0, 1, (5, world.now), &mut world.changes);
     }
     let points = |world: &World, at: u64| {
         world.correlators.opinion(account, at).map(|opinion| opinion.points[Kind::Signal as usize])

@@ -2,7 +2,11 @@
 
 use serde::Serialize;
 
-use super::{Shared, overrides::OverrideState, signal::Evidence};
+use super::{
+    Shared,
+    overrides::OverrideState,
+    signal::{Evidence, Report},
+};
 use crate::{
     bucket::{self, Factor, Mode},
     decision::{Level, Name, RuleName, Wait},
@@ -24,6 +28,8 @@ pub struct Explanation {
     pub overrides: Vec<OverrideState>,
     /// What evidence there is about the account; `None` where nothing is observed, or nothing was.
     pub evidence: Option<Evidence>,
+    /// What was reported of its organization and of its tier.
+    pub reports: Vec<Report>,
 }
 
 /// Where a caller stands with one rule.
@@ -71,7 +77,7 @@ pub(super) fn explain(shared: &Shared, identity: &Identity) -> Explanation {
         let (plan, moment) = (&book.plan, shared.moment(&book, now));
         let mut rules = Vec::new();
         let Some(path) = Path::find(&shared.lines, &book, identity) else {
-            return Explanation { at, rules, overrides: Vec::new(), evidence: None };
+            return Explanation { at, rules, overrides: Vec::new(), evidence: None, reports: Vec::new() };
         };
         path.recall(&shared.lines, &moment);
         // What depends on the request is told for one that spends 1 of every meter.
@@ -119,7 +125,7 @@ pub(super) fn explain(shared: &Shared, identity: &Identity) -> Explanation {
         );
         // A line that changed hands meanwhile is looked up again.
         if seen.is_ok() {
-            return Explanation { at, rules, overrides: Vec::new(), evidence: None };
+            return Explanation { at, rules, overrides: Vec::new(), evidence: None, reports: Vec::new() };
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     path::{Home, Lines},
     policy::{
         book::Book,
+        exception::Scope,
         plan::{EvidencePlan, Plan},
         quantity::Share,
     },
@@ -85,7 +86,7 @@ pub struct EvidenceStatistics {
     pub refused_signals: u64,
     /// Cohorts that have members now.
     pub cohorts: u64,
-    /// Times that an account's factor was changed.
+    /// Times that a factor was changed, or said again before it ended.
     pub tightened: u64,
     /// Times that an account was put into a cohort, or stayed in it on new evidence.
     pub joined: u64,
@@ -139,7 +140,7 @@ impl Observer {
         let Counts { tightened, joined, left } = &self.counts;
         for change in changes.iter() {
             let counter = match change {
-                Change::Factor { .. } => tightened,
+                Change::Factor { .. } | Change::Parent { .. } => tightened,
                 Change::Join { .. } => joined,
                 Change::Leave { .. } => left,
                 Change::Dissolved { .. } => continue,
@@ -154,6 +155,14 @@ impl Observer {
                     let factor = (Factor::from_sixteenths(sixteenths), until);
                     lines.tighten(Home::Account(account.slot), account.generation, factor, moment.now);
                 }
+                Change::Parent { whom: Scope::Organization(key), sixteenths, until } => {
+                    if let Some((slot, head)) = lines.organizations.find(&key) {
+                        let factor = (Factor::from_sixteenths(sixteenths), until);
+                        lines.tighten(Home::Organization(slot), head.generation(), factor, moment.now);
+                    }
+                }
+                // Of a tier: in the book.
+                Change::Parent { .. } => {}
                 Change::Join { account, cohort, until, .. } => {
                     lines.join(book, (account.slot, account.generation), (cohort, until), moment);
                 }
@@ -221,8 +230,32 @@ impl Shared {
         let now_ns = now.as_u64();
         let observations =
             correlators.maintain(now_ns, &observer.rings, MOST_OBSERVATIONS, MOST_SUBJECTS, changes);
-        let changes =
-            self.books.with(|book| observer.apply(&self.lines, book, changes, &self.moment(book, now)));
+        let changes = self.apply(observer, changes, now);
         Maintenance { observations, changes, ..nothing }
+    }
+
+    /// Writes what follows from evidence into lines and book. How many changes there were.
+    pub(super) fn apply(&self, observer: &Observer, changes: &mut Vec<Change>, now: Nanos) -> usize {
+        let is_shadow = self.books.with(|book| book.plan.evidence.as_ref().is_none_or(|known| known.shadow));
+        for change in changes.iter().filter(|_| !is_shadow) {
+            if let Change::Parent { whom: Scope::Tier(tier), sixteenths, until } = change {
+                self.tighten_tier(*tier, (*sixteenths, *until), now);
+            }
+        }
+        self.books.with(|book| observer.apply(&self.lines, book, changes, &self.moment(book, now)))
+    }
+
+    /// Multiplies costs on the rates of the total of `tier`. The book says how much, the mark that it says so: the total's
+    /// own factor word tells of leases.
+    fn tighten_tier(&self, tier: u8, (sixteenths, until): (u16, u64), now: Nanos) {
+        let now_ns = now.as_u64();
+        let until = if sixteenths == ONE { now_ns } else { until };
+        let done = self.change_book(|book| {
+            let known = book.tier(tier).is_some();
+            if known { Ok(book.with_tightened(tier, (sixteenths, until), now_ns)) } else { Err(()) }
+        });
+        if done.is_ok() {
+            self.mark(&Scope::Tier(tier), now);
+        }
     }
 }

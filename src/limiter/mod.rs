@@ -24,7 +24,7 @@ pub use observe::{Attribute, AttributeValue, Attributes, Observed};
 pub use overrides::{Override, OverrideError, OverrideState, Whom};
 pub use permit::Permit;
 pub use shadow::ShadowCount;
-pub use signal::{Evidence, Signal, SignalError};
+pub use signal::{Evidence, Report, Signal, SignalError};
 pub use statistics::Statistics;
 pub use wall::WallClock;
 
@@ -298,7 +298,8 @@ impl Limiter {
         let evidence = self.evidence_about(caller.identity());
         let explained = explain::explain(&self.shared, caller.identity());
         let overrides = self.shared.overrides_of(caller.identity(), explained.at);
-        Explanation { evidence, overrides, ..explained }
+        let reports = self.reports_about(caller.identity());
+        Explanation { evidence, overrides, reports, ..explained }
     }
 
     /// Forgets an account: what it owes, has used and holds, what evidence and what override there is about it. Whether anything was known.

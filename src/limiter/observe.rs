@@ -123,10 +123,6 @@ impl Shared {
         }
         // On an overflow line nobody is told apart.
         let Some(member) = seat.or_else(|| self.seat_of(&identity.account)) else { return };
-        let age = identity.since.map(|_| {
-            let unix = self.wall.anchor().unix(at);
-            u32::try_from(identity.age(unix) / 1_000_000_000).unwrap_or(u32::MAX - 1)
-        });
         observer.rings.push(
             thread_number(),
             &Observation {
@@ -134,13 +130,23 @@ impl Shared {
                 organization: hash_of(identity.organization.as_ref()),
                 tier: identity.tier.as_u8(),
                 attributes: attributes.values,
-                age_s: age.unwrap_or(u32::MAX),
+                age_s: self.age_s(identity, at),
                 amount: if known { observer.amount_of(cost) } else { 0 },
                 denied,
                 settled: false,
                 at,
             },
         );
+    }
+
+    /// How old an account is at `at`, in seconds; `u32::MAX` where unknown.
+    #[inline]
+    pub(super) fn age_s(&self, identity: &Identity, at: u64) -> u32 {
+        let age = identity.since.map(|_| {
+            let unix = self.wall.anchor().unix(at);
+            u32::try_from(identity.age(unix) / 1_000_000_000).unwrap_or(u32::MAX - 1)
+        });
+        age.unwrap_or(u32::MAX)
     }
 
     #[cold]

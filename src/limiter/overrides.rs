@@ -19,7 +19,7 @@ use crate::{
     time::Nanos,
 };
 
-/// Whom an [`Override`] is about.
+/// Whom an [`Override`], a [`Signal`](crate::Signal) or a pardon is about.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Whom<'a> {
@@ -186,7 +186,7 @@ impl Limiter {
             exceptions.push(exception);
             Ok(book.with_exceptions(exceptions))
         })?;
-        if self.shared.mark(&scope, true, now) { Ok(()) } else { Err(OverrideError::Full) }
+        if self.shared.mark(&scope, now) { Ok(()) } else { Err(OverrideError::Full) }
     }
 
     /// Ends an override before its time. Whether there was one.
@@ -197,7 +197,7 @@ impl Limiter {
 }
 
 impl Shared {
-    fn scope_of(&self, whom: &Whom<'_>) -> Option<Scope> {
+    pub(super) fn scope_of(&self, whom: &Whom<'_>) -> Option<Scope> {
         match whom {
             Whom::Account(identity) => Some(Scope::Account(identity.account)),
             Whom::Organization(identity) => identity.organization.map(Scope::Organization),
@@ -207,8 +207,8 @@ impl Shared {
         }
     }
 
-    /// Gives the subject a line to be marked.
-    fn enter_for(&self, whom: &Whom<'_>, now: Nanos) -> Result<(), OverrideError> {
+    /// Gives the subject a line of its own.
+    pub(super) fn enter_for(&self, whom: &Whom<'_>, now: Nanos) -> Result<(), OverrideError> {
         let (Whom::Account(identity) | Whom::Organization(identity)) = whom else { return Ok(()) };
         self.books.with(|book| {
             let mut path = Path::find(&self.lines, book, identity).ok_or(OverrideError::Unknown)?;
@@ -216,8 +216,16 @@ impl Shared {
         })
     }
 
-    fn mark(&self, scope: &Scope, marked: bool, now: Nanos) -> bool {
-        self.books.with(|book| self.lines.mark(book, scope, marked, &self.moment(book, now)))
+    /// Says on a line whether the book has something to say of its subject. Whether there is such a line.
+    pub(super) fn mark(&self, scope: &Scope, now: Nanos) -> bool {
+        self.books.with(|book| {
+            let tightened = match scope {
+                Scope::Tier(tier) => book.tightened(*tier, now.as_u64()).is_some(),
+                Scope::Account(_) | Scope::Organization(_) => false,
+            };
+            let marked = tightened || book.exceptions.iter().any(|exception| exception.scope == *scope);
+            self.lines.mark(book, scope, marked, &self.moment(book, now))
+        })
     }
 
     pub(super) fn lift(&self, scope: &Scope, now: Nanos) -> bool {
@@ -227,7 +235,7 @@ impl Shared {
             if others.len() == book.exceptions.len() { Err(()) } else { Ok(book.with_exceptions(others)) }
         });
         if lifted.is_ok() {
-            self.mark(scope, false, now);
+            self.mark(scope, now);
         }
         lifted.is_ok()
     }

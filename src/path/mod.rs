@@ -118,7 +118,11 @@ impl<'a> Refused<'a> {
         word: u64,
         (amount, withheld): (u64, u64),
     ) -> Refused<'a> {
-        let (factor, until) = terms.factor(charge.level);
+        // Others than rates are never tightened.
+        let (factor, until) = match limit {
+            Limit::Rate(_) => terms.factor(charge.level),
+            Limit::Quota(_) | Limit::Budget { .. } | Limit::InFlight { .. } => (Factor::ONE, 0),
+        };
         Refused { charge, limit, word, amount, factor, until, withheld }
     }
 

@@ -46,6 +46,8 @@ pub(super) struct Terms<'a> {
     pub(super) standing: Standing,
     /// Of the organization.
     organization: Standing,
+    /// Of the tier's total.
+    total: Standing,
     /// The part of its limits that the account has.
     share: Share,
     /// Of account, organization and tier.
@@ -95,6 +97,7 @@ impl<'a> Terms<'a> {
             present,
             standing: account.standing,
             organization: Standing::GOOD,
+            total: Standing::GOOD,
             share,
             exceptions: [None; PLAIN],
         };
@@ -131,6 +134,9 @@ impl<'a> Terms<'a> {
     pub(super) fn in_tier(&mut self, book: &'a Book, tier: u8, is_marked: bool, ask: &Ask<'_>) {
         if is_marked {
             self.except(book, Scope::Tier(tier), ask);
+            if let Some((sixteenths, until)) = book.tightened(tier, ask.moment.now) {
+                self.total = Standing { factor: Factor::from_sixteenths(sixteenths), until, ..self.total };
+            }
         }
     }
 
@@ -185,7 +191,8 @@ impl<'a> Terms<'a> {
         let standing = match level {
             Level::Account => self.standing,
             Level::Organization => self.organization,
-            Level::Cohort | Level::Pool | Level::Tier => Standing::GOOD,
+            Level::Tier => self.total,
+            Level::Cohort | Level::Pool => Standing::GOOD,
         };
         (standing.factor, standing.until)
     }

@@ -28,8 +28,18 @@ pub(crate) struct Book {
     plans: [Option<Arc<Plan>>; MAX_PLANS],
     /// What is different for some, for a while.
     pub(crate) exceptions: Arc<[Exception]>,
+    /// Tiers whose total's costs on rates evidence multiplies.
+    tightened: Arc<[Tightened]>,
     number: u64,
     latest: Arc<AtomicU64>,
+}
+
+/// What evidence makes of a tier's total.
+#[derive(Clone, Copy, Debug)]
+struct Tightened {
+    tier: u8,
+    sixteenths: u16,
+    until: u64,
 }
 
 impl Book {
@@ -41,7 +51,8 @@ impl Book {
             *place = Some(Arc::clone(&plan));
         }
         let number = next_number();
-        Book { plan, plans, exceptions: Arc::default(), number, latest: Arc::new(AtomicU64::new(number)) }
+        let latest = Arc::new(AtomicU64::new(number));
+        Book { plan, plans, exceptions: Arc::default(), tightened: Arc::default(), number, latest }
     }
 
     /// What tells which book of a limiter is its latest.
@@ -106,6 +117,20 @@ impl Book {
     /// The next book: with other exceptions, of which each names rules that there are.
     pub(crate) fn with_exceptions(&self, exceptions: Vec<Exception>) -> Book {
         Book { exceptions: exceptions.into(), number: next_number(), ..self.clone() }
+    }
+
+    /// What evidence multiplies costs on the rates of a tier's total by at `now`, in sixteenths, and until when.
+    pub(crate) fn tightened(&self, tier: u8, now: u64) -> Option<(u16, u64)> {
+        let known = self.tightened.iter().find(|known| known.tier == tier && now < known.until)?;
+        Some((known.sixteenths, known.until))
+    }
+
+    /// The next book: with so many sixteenths on the total of `tier` until `until`; none of what has ended at `now` is kept.
+    pub(crate) fn with_tightened(&self, tier: u8, (sixteenths, until): (u16, u64), now: u64) -> Book {
+        let others = self.tightened.iter().filter(|other| other.tier != tier);
+        let new = Tightened { tier, sixteenths, until };
+        let tightened = others.copied().chain([new]).filter(|known| now < known.until).collect();
+        Book { tightened, number: next_number(), ..self.clone() }
     }
 
     /// Lets exceptions be about the rules of the plan in force: names that it has no more count for nothing.

@@ -26,7 +26,7 @@ pub(crate) enum Refusal {
     Pool,
     /// By the cohort that evidence has put the account into.
     Cohort,
-    /// By a rule of its own that would have admitted but for a factor.
+    /// By a rate of its own, or of its organization, that a factor was on: now, or when it was charged for what now lacks.
     Tightening,
 }
 
@@ -46,7 +46,7 @@ impl Refusal {
         match denial.level() {
             // An account on the overflow line shares it with the tier's other newcomers.
             _ if denial.overflow() => Refusal::Tier,
-            Level::Account | Level::Organization if denial.tightened() => Refusal::Tightening,
+            Level::Account | Level::Organization if denial.factor_sixteenths() > 16 => Refusal::Tightening,
             Level::Account if denial.withheld() => Refusal::Ramp,
             Level::Account => Refusal::Account,
             Level::Organization => Refusal::Organization,
