@@ -204,7 +204,8 @@ impl Correlators {
         let Some(index) = self.follow(observation, now_s, changes) else { return };
         let (new, shared) = self.link_all(index, observation);
         let Some(subject) = self.subjects.get_mut(index) else { return };
-        subject.settled = observation.age_s >= SETTLED_S;
+        let new_s = self.settings.new_s.get(usize::from(observation.tier)).copied().unwrap_or(0);
+        subject.settled = observation.age_s >= SETTLED_S.max(new_s);
         let rest_s = now_s.saturating_sub(subject.seen_s);
         subject.seen_s = now_s.max(subject.seen_s);
         subject.run.add(observation, now_s, rest_s);

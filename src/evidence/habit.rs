@@ -5,8 +5,8 @@
 //! logarithm of the share of runs that went as far. Comparing at the same number of requests keeps the busy and the quiet
 //! apart without a rate that would have to be guessed.
 //!
-//! Who counts: accounts that were there for [`SETTLED_S`] (or whose age is unknown), that are in no cohort, once a day, and
-//! for each kind of evidence only those that are not odd in another. So the many accounts that a fleet makes don't teach
+//! Who counts: accounts that were there for [`SETTLED_S`] and for as long as the policy calls one new (or whose age is
+//! unknown), that are in no cohort, once a day, and for each kind of evidence only those that are not odd in another. So the many accounts that a fleet makes don't teach
 //! what is usual, nor does one busy account, nor who is suspect for another reason; but those who are odd in this kind
 //! alone do, as they must, or the rare would become rarer by itself. What a fleet that aged in a drawer teaches before it
 //! is known bounds what it hides (a share s of the teachers hides all but log2(1/s) bits).
@@ -18,7 +18,7 @@ use crate::adapt::BIT;
 
 /// Observations in a run.
 pub(super) const RUN: u16 = 64;
-/// How old an account is whose habits count, in seconds.
+/// How old an account is whose habits count, in seconds, at least.
 pub(super) const SETTLED_S: u32 = 30 * 86_400;
 /// Runs that are needed before anything surprises.
 const LEAST: u32 = 48;

@@ -172,6 +172,8 @@ pub(crate) struct Settings {
     pub(crate) kinds: u16,
     /// By tier, in sixteenths: what evidence is multiplied by; 0 ignores it.
     pub(crate) sensitivity: Vec<u16>,
+    /// By tier, in seconds: younger is new, by the policy.
+    pub(crate) new_s: Vec<u32>,
     /// By tier: whether it has cohorts.
     pub(crate) cohorts: Vec<bool>,
     pub(crate) curve: Curve,

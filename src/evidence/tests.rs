@@ -20,6 +20,7 @@ fn settings(subjects: usize) -> Settings {
         roles: ["address", "payment", "client", "template", "model"].map(Role::of_name).to_vec(),
         half_life_s: 86_400,
         kinds: (1 << KINDS) - 1,
+        new_s: vec![],
         sensitivity: vec![16; 4],
         cohorts: vec![true; 4],
         curve: Curve { floor: 80, doubling: 40, largest: 256, rise: 8, fall: 4 },
@@ -46,6 +47,8 @@ struct World {
     largest: u16,
     changes: Vec<Change>,
     now: u64,
+    /// How old all but the residents are, in days.
+    age_days: u32,
 }
 
 /// How somebody lives.
@@ -85,6 +88,7 @@ impl World {
             largest: adapt_one(),
             changes: Vec::new(),
             now: 0,
+            age_days: 3,
         }
     }
 
@@ -138,7 +142,7 @@ impl World {
         }
     }
 
-    /// A week of `residents` who were there for long, and of others with habits of their own, who came lately. Each entry
+    /// `days` of `residents` who were there for long, and of others with habits of their own, who came later. Each entry
     /// of `others`: how many, how many requests in a day, whether they sleep, and their habit.
     fn live(&mut self, residents: u32, days: u64, others: &[(u32, u64, bool, Habit)]) {
         for _ in 0..days * 24 * 6 {
@@ -151,10 +155,10 @@ impl World {
             for (count, a_day, sleeps, habit) in others {
                 for account in first..first + count {
                     if *sleeps {
-                        self.session(account, 3, hour, *a_day, *habit);
+                        self.session(account, self.age_days, hour, *a_day, *habit);
                     } else if self.dice.below(144) < *a_day {
                         let attributes = habit(account, &mut self.dice);
-                        self.see(account, 3, attributes, 300);
+                        self.see(account, self.age_days, attributes, 300);
                     }
                 }
                 first += count;
@@ -192,6 +196,22 @@ fn a_fleet_is_caught_and_nobody_else() {
     // It stops: the members leave, and the cohort is dissolved.
     world.live(500, 12, &[]);
     assert!(world.members.is_empty() && world.correlators.cohorts() == 0);
+}
+
+#[test]
+fn who_is_new_by_the_policy_does_not_teach_what_is_usual() {
+    let points = |new_days: u32| {
+        let mut world = World { age_days: 40, ..World::new() };
+        world.correlators.retune(Settings { new_s: vec![new_days * 86_400; 4], ..settings(2048) });
+        world.live(0, DAYS, &[(200, 6, true, resident), (5, 20, false, drone)]);
+        let drone = Member { slot: 202, generation: 1 };
+        world
+            .correlators
+            .opinion(drone, world.now)
+            .map_or(0, |opinion| opinion.points.into_iter().sum::<u16>())
+    };
+    assert!(points(0) > 3 * crate::adapt::BIT, "after thirty days an account teaches");
+    assert_eq!(points(60), 0, "unless it counts as new for sixty");
 }
 
 #[test]

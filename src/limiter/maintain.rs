@@ -196,6 +196,7 @@ pub(super) fn settings(plan: &Plan, evidence: &EvidencePlan) -> Settings {
         roles: evidence.attributes.iter().map(|name| Role::of_name(name.as_str())).collect(),
         half_life_s: seconds(evidence.half_life),
         sensitivity: plan.tiers.iter().map(|tier| sixteenths(tier.guard.sensitivity)).collect(),
+        new_s: plan.tiers.iter().map(|tier| seconds(tier.guard.ramp.age)).collect(),
         cohorts: plan.tiers.iter().map(|tier| !tier.guard.cohort.rules.is_empty()).collect(),
         kinds: evidence.kinds,
         curve: Curve {
