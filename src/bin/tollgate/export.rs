@@ -1,16 +1,14 @@
 //! `tollgate campaign`: the generated campaign as a trace, for other tools and for changing it by hand.
 
 use std::{
-    fs::File,
-    io::{self, BufWriter, Write},
+    io::{self, Write},
     path::Path,
 };
-
-use flate2::{Compression, write::GzEncoder};
 
 use crate::{
     failure::Failure,
     row::{Names, Row, Source, Value},
+    sink::Sink,
 };
 
 const HEADER: &str =
@@ -18,21 +16,10 @@ const HEADER: &str =
 
 /// Writes all of `source` to `path`, compressed if it ends in `.gz`; to standard output for `-`.
 pub(crate) fn run(source: &mut dyn Source, path: &Path) -> Result<(), Failure> {
-    if path.as_os_str() == "-" {
-        let mut out = BufWriter::new(io::stdout().lock());
-        return write(source, &mut out, &|error| Failure::output(error));
-    }
-    let failed = |error: &io::Error| Failure::file(path, error);
-    let file = BufWriter::new(File::create(path).map_err(|error| failed(&error))?);
-    if path.extension().is_some_and(|extension| extension == "gz") {
-        let mut out = GzEncoder::new(file, Compression::fast());
-        write(source, &mut out, &failed)?;
-        let finished = out.finish().and_then(|mut file| file.flush());
-        finished.map_err(|error| failed(&error))
-    } else {
-        let mut file = file;
-        write(source, &mut file, &failed)
-    }
+    let mut out = Sink::create(path)?;
+    let failed = |error: &io::Error| Sink::failure(path, error);
+    write(source, &mut out, &failed)?;
+    out.finish().map_err(|error| failed(&error))
 }
 
 fn write(

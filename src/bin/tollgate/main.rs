@@ -6,6 +6,7 @@ mod baseline;
 mod campaign;
 mod compare;
 mod contain;
+mod convert;
 mod decisions;
 mod drive;
 mod export;
@@ -18,6 +19,7 @@ mod replay;
 mod report;
 mod row;
 mod score;
+mod sink;
 mod suggest;
 mod trace;
 
@@ -52,6 +54,7 @@ enum Command {
     Suggest(SuggestArguments),
     Ablate(AblateArguments),
     Campaign(CampaignArguments),
+    Convert(Box<convert::Arguments>),
 }
 
 /// Runs a policy over recorded traffic, or over a generated campaign, on a simulated clock.
@@ -224,6 +227,7 @@ fn run(command: Command) -> Result<(), Failure> {
             || source(trace.as_deref(), &scale),
             &mut BufWriter::new(std::io::stdout().lock()),
         ),
+        Command::Convert(arguments) => convert::run(&arguments),
         Command::Campaign(arguments) => export::run(&mut arguments.scale.campaign(), &arguments.out),
     }
 }

@@ -13,6 +13,29 @@ const BUFFER: usize = 256 * 1024;
 /// The CSV reader fills a buffer of its own before it hands out what is in it.
 pub(super) const READ_AHEAD: usize = 64 * 1024;
 
+/// The bytes of `source`, decompressed if they are gzip.
+pub(crate) fn decoded(mut source: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
+    let mut first = Vec::with_capacity(GZIP_MAGIC.len());
+    source.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut first)?;
+    let compressed = first == GZIP_MAGIC;
+    let whole = BufReader::with_capacity(BUFFER, io::Cursor::new(first).chain(source));
+    Ok(if compressed { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) })
+}
+
+/// What an error of decoded bytes means.
+pub(crate) fn explained(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => error,
+        io::ErrorKind::UnexpectedEof => {
+            io::Error::other("the gzip data ends too early: the file is cut short")
+        }
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+            io::Error::other(format!("the gzip data is damaged: {error}"))
+        }
+        _ => io::Error::other(error.to_string()),
+    }
+}
+
 /// A source of bytes that refuses to run past what the next record may take.
 ///
 /// Without this, a line without an end, or a quote that nobody closes, would be gathered into memory whole.
@@ -24,14 +47,8 @@ pub(super) struct Input {
 }
 
 impl Input {
-    pub(super) fn new(mut source: Box<dyn Read + Send>) -> io::Result<Input> {
-        let mut first = Vec::with_capacity(GZIP_MAGIC.len());
-        source.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut first)?;
-        let compressed = first == GZIP_MAGIC;
-        let whole = BufReader::with_capacity(BUFFER, io::Cursor::new(first).chain(source));
-        let source: Box<dyn Read + Send> =
-            if compressed { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) };
-        Ok(Input { source, delivered: 0, allowed: 0, last: b'\n' })
+    pub(super) fn new(source: Box<dyn Read + Send>) -> io::Result<Input> {
+        Ok(Input { source: decoded(source)?, delivered: 0, allowed: 0, last: b'\n' })
     }
 
     /// Allows delivery up to `position` (and what the reader takes ahead of it).
@@ -48,16 +65,7 @@ impl Read for Input {
                 super::RECORD_LIMIT
             )));
         }
-        let count = self.source.read(buffer).map_err(|error| match error.kind() {
-            io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => error,
-            io::ErrorKind::UnexpectedEof => {
-                io::Error::other("the gzip data ends too early: the file is cut short")
-            }
-            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
-                io::Error::other(format!("the gzip data is damaged: {error}"))
-            }
-            _ => io::Error::other(error.to_string()),
-        })?;
+        let count = self.source.read(buffer).map_err(explained)?;
         if let Some(last) = buffer.get(..count).and_then(<[u8]>::last) {
             self.last = *last;
         }

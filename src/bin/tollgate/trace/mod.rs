@@ -21,6 +21,7 @@ use std::{
 
 use csv::ByteRecord;
 
+pub(crate) use self::input::{decoded, explained};
 use self::{
     columns::Columns,
     fields::{Field, Symbols, fingerprint},
@@ -55,13 +56,7 @@ pub(crate) struct Trace {
 impl Trace {
     /// Opens the trace at `path`, standard input for `-`, and reads its header.
     pub(crate) fn open(path: &Path) -> Result<Trace, Failure> {
-        let (name, source): (PathBuf, Box<dyn Read + Send>) = if path.as_os_str() == "-" {
-            (PathBuf::from("standard input"), Box::new(std::io::stdin()))
-        } else {
-            // Opening a folder succeeds on some systems; the first read then says what it is.
-            let file = std::fs::File::open(path).map_err(|error| Failure::file(path, error))?;
-            (path.to_path_buf(), Box::new(file))
-        };
+        let (name, source) = open(path)?;
         Trace::new(name, source)
     }
 
@@ -187,6 +182,16 @@ impl Source for Trace {
     fn expected_rows(&self) -> Option<u64> {
         None
     }
+}
+
+/// The bytes at `path`, those of standard input for `-`, and what messages call them.
+pub(crate) fn open(path: &Path) -> Result<(PathBuf, Box<dyn Read + Send>), Failure> {
+    if path.as_os_str() == "-" {
+        return Ok((PathBuf::from("standard input"), Box::new(std::io::stdin())));
+    }
+    // Opening a folder succeeds on some systems; the first read then says what it is.
+    let file = std::fs::File::open(path).map_err(|error| Failure::file(path, error))?;
+    Ok((path.to_path_buf(), Box::new(file)))
 }
 
 /// Lets the reader take one more record from its input, and no more than the limit.
