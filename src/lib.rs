@@ -16,6 +16,10 @@
 //! | `path` | the lines of one request: find, look, commit |
 //! | `evidence` | observations to evidence, evidence to factors and cohorts |
 //! | `limiter` | the front |
+//! | `upkeep` | what calls `maintain` |
+//! | `wait` | waiting until admitted, on any runtime (feature `wait`) |
+//! | `telemetry` | metrics and events (features `metrics`, `tracing`) |
+//! | `http` | a tower layer, and answers for HTTP and gRPC (feature `tower`) |
 #![forbid(unsafe_code)]
 
 mod sync;
@@ -33,6 +37,14 @@ mod lease;
 mod path;
 mod evidence;
 mod limiter;
+mod upkeep;
+#[cfg(feature = "wait")]
+pub mod wait;
+#[cfg(feature = "tower")]
+pub mod http;
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+pub mod telemetry;
+pub mod guide;
 pub mod fleets;
 pub mod performance;
 
@@ -40,7 +52,7 @@ pub use calendar::{Period, Weekday};
 pub use decision::{Denial, Level, Name, Receipt, Retry, RuleName};
 pub use id::{Id, Identity, Organization, Tier};
 pub use limiter::{
-    Attribute, AttributeValue, Attributes, BuildError, Builder, Caller, Evidence, EvidenceStatistics,
+    Attribute, AttributeValue, Attributes, Audit, BuildError, Builder, Caller, Evidence, EvidenceStatistics,
     Explanation, Limiter, Maintenance, Observed, Override, OverrideError, OverrideState, Permit, Report,
     RuleState, ShadowCount, Signal, SignalError, Statistics, Subject, WallClock, Whom,
 };
@@ -53,3 +65,4 @@ pub use policy::{
     QuantityError, ReloadError, Share, Span, TierBound, TokenRate, WindowLimit,
 };
 pub use time::{Clock, ManualClock, Nanos, SystemClock};
+pub use upkeep::Upkeep;

@@ -25,9 +25,33 @@ pub(crate) type AtomicU64 = std::sync::atomic::AtomicU64;
 #[cfg(tollgate_loom)]
 pub(crate) type AtomicU64 = loom::sync::atomic::AtomicU64;
 
-/// For what the request path never touches.
+/// For what the request path never touches. The standard library's, without its word on whether a holder has panicked:
+/// what it guards is whole between any two statements, or is made anew.
+#[derive(Debug, Default)]
 #[expect(clippy::disallowed_types, reason = "this is the door")]
-pub(crate) type Mutex<T> = parking_lot::Mutex<T>;
+pub(crate) struct Mutex<T: ?Sized>(std::sync::Mutex<T>);
+
+impl<T> Mutex<T> {
+    #[expect(clippy::disallowed_types, reason = "this is the door")]
+    pub(crate) const fn new(value: T) -> Mutex<T> {
+        Mutex(std::sync::Mutex::new(value))
+    }
+}
+
+impl<T: ?Sized> Mutex<T> {
+    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// `None` where somebody has it.
+    pub(crate) fn try_lock(&self) -> Option<std::sync::MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(std::sync::TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(std::sync::TryLockError::WouldBlock) => None,
+        }
+    }
+}
 
 /// Into how many stripes to part what many threads would meet on: twice the processors, a power of two.
 #[cfg(not(tollgate_loom))]

@@ -27,7 +27,7 @@ const ROOMS: [&[&str]; 10] = [
     &["path"],
     &["evidence", "checkpoint"],
     &["limiter"],
-    &["wait", "http", "telemetry", "fleets", "performance"],
+    &["upkeep", "wait", "http", "telemetry", "guide", "fleets", "performance"],
 ];
 const MOST_LINES: usize = 500;
 

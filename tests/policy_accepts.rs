@@ -19,6 +19,7 @@ const EVERY_FORM: &str = r#"
     on_drop = "charge"
     capacity = { accounts = "10k", organizations = 1_000, parked_accounts = 0, parked_organizations = 77, spare_rules = 2, spare_tiers = 1 }
     fresh = true
+    retry_jitter = "5s"
 
     [tiers.anonymous]
     total = "unlimited"

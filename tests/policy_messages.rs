@@ -137,6 +137,7 @@ fn kinds_and_numbers() {
         ("too many replicas", with("replicas = 10").replace("total = \"unlimited\"", "total.a = [{ budget = 9 }, { rate = \"8/s\" },\n { quota = \"7/day\" }]")),
         ("factor 0", with("largest_factor = 0")),
         ("factor 65", with("largest_factor = 65")),
+        ("jitter of a day", with("retry_jitter = \"24h\"")),
         ("no capacity", with("capacity = { accounts = 0, organizations = 0 }")),
         ("capacity beyond 32 bits", with("memory = \"100TiB\"\ncapacity = { accounts = \"5G\", parked_accounts = \"5G\" }")),
         ("more than the memory", with("memory = \"1MiB\"\ncapacity = { accounts = 20_000 }")),

@@ -74,6 +74,13 @@ pub struct Maintenance {
     pub wall_clock: WallClock,
 }
 
+impl Maintenance {
+    /// Whether the call left observations for another.
+    pub(crate) fn has_more(&self) -> bool {
+        self.observations >= MOST_OBSERVATIONS
+    }
+}
+
 /// What evidence has come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]

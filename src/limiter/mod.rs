@@ -1,5 +1,6 @@
 //! The front: one limiter that decides, for every request, whether its caller may spend what it costs.
 
+mod audit;
 mod books;
 mod builder;
 mod decide;
@@ -7,6 +8,8 @@ mod explain;
 mod maintain;
 mod observe;
 mod overrides;
+#[cfg(feature = "tower")]
+mod own;
 mod permit;
 mod reload;
 mod shadow;
@@ -17,11 +20,14 @@ mod wall;
 #[cfg(all(test, feature = "toml"))]
 mod tests;
 
+pub use audit::Audit;
 pub use builder::{BuildError, Builder};
 pub use explain::{Explanation, RuleState};
 pub use maintain::{EvidenceStatistics, Maintenance};
 pub use observe::{Attribute, AttributeValue, Attributes, Observed};
 pub use overrides::{Override, OverrideError, OverrideState, Whom};
+#[cfg(feature = "tower")]
+pub(crate) use own::OwnRule;
 pub use permit::Permit;
 pub use shadow::ShadowCount;
 pub use signal::{Evidence, Report, Signal, SignalError};

@@ -99,6 +99,14 @@ impl<'a> Permit<'a> {
         self.close(actual, now)
     }
 
+    /// What it would be settled with if it were dropped.
+    pub(crate) fn if_dropped(&self) -> Cost {
+        match self.limiter.shared().books.with(|book| book.plan.on_drop) {
+            OnDrop::Refund => Cost::FREE,
+            OnDrop::Charge => self.reserved,
+        }
+    }
+
     fn close(&mut self, actual: &Cost, now: Nanos) -> Settlement {
         if !std::mem::replace(&mut self.open, false) {
             return Settlement::default();
@@ -130,12 +138,7 @@ impl<'a> Permit<'a> {
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if self.open {
-            let shared = self.limiter.shared();
-            let actual = match shared.books.with(|book| book.plan.on_drop) {
-                OnDrop::Refund => Cost::FREE,
-                OnDrop::Charge => self.reserved,
-            };
-            let now = shared.now();
+            let (actual, now) = (self.if_dropped(), self.limiter.shared().now());
             self.close(&actual, now);
         }
     }

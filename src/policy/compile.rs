@@ -27,6 +27,8 @@ use rules::Placed;
 
 /// The most that tightening may be allowed to multiply a cost by.
 const LARGEST_FACTOR: u64 = 64;
+/// The most that answers may add to when to come back, in nanoseconds.
+const LARGEST_JITTER: u64 = 3_600_000_000_000;
 /// How many parked subjects there are to each one in the table, where the policy does not say.
 const PARKED_TIMES: usize = 4;
 
@@ -111,6 +113,7 @@ impl<'a> Compiler<'a> {
             zone: self.policy.zone.clone(),
             week_start: self.policy.week_start,
             on_drop: self.policy.on_drop,
+            retry_jitter: self.policy.retry_jitter.map_or(0, |span| span.nanos),
             memory: self.policy.memory.0,
             largest_factor: self.largest_factor,
             evidence: self.evidence(&root.key("evidence")),
@@ -129,6 +132,9 @@ impl<'a> Compiler<'a> {
         }
         if self.policy.replicas == 0 {
             self.problem(&root.key("replicas"), "there must be at least 1 process");
+        }
+        if self.policy.retry_jitter.is_some_and(|span| span.nanos > LARGEST_JITTER) {
+            self.problem(&root.key("retry_jitter"), "expected at most `1h`");
         }
         if !(1..=LARGEST_FACTOR).contains(&self.policy.largest_factor) {
             let message =

@@ -33,6 +33,8 @@ pub struct Description {
     pub week_start: Weekday,
     /// What happens to the cost of a permit that is dropped.
     pub on_drop: OnDrop,
+    /// What answers may add, at random, to when to come back, in nanoseconds.
+    pub retry_jitter_ns: u64,
     /// How many processes share the limits.
     pub replicas: u64,
     /// The most that tightening may multiply a cost by.
@@ -164,6 +166,7 @@ impl Plan {
             zone: self.zone.clone(),
             week_start: self.week_start,
             on_drop: self.on_drop,
+            retry_jitter_ns: self.retry_jitter,
             replicas: self.replicas,
             largest_factor: self.largest_factor,
             meters: meters.collect(),

@@ -79,6 +79,8 @@ pub struct Plan {
     pub(crate) calendars: Vec<Arc<Calendar>>,
     pub(crate) capacity: Capacity,
     pub(crate) on_drop: OnDrop,
+    /// What answers may add to when to come back, in nanoseconds.
+    pub(crate) retry_jitter: u64,
     /// Index of the tier of anonymous callers.
     pub(crate) anonymous: Option<usize>,
     pub(crate) replicas: u64,

@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::quantity::{Amount, ByteSize, Share, TokenRate, WindowLimit};
+use super::quantity::{Amount, ByteSize, Share, Span, TokenRate, WindowLimit};
 use crate::calendar::Weekday;
 
 /// The version of the policy format that this crate reads.
@@ -42,6 +42,10 @@ pub struct Policy {
     /// another (`Limiter::reload`); else that is refused, as it may be a change of names. Default `false`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub fresh: bool,
+    /// By how much, at random, answers to denied requests put off when to come back, so that those who were denied together
+    /// do not come back together; at most `1h`. Default 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_jitter: Option<Span>,
     /// How many processes share the limits; each enforces one share, rounded down. Default 1.
     #[serde(default = "one")]
     pub replicas: u64,

@@ -1,6 +1,6 @@
 //! A description as aligned text for a terminal.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use super::{DescribedLevel, DescribedRule, DescribedTier, Description};
 use crate::policy::{quantity::ByteSize, spec::OnDrop};
@@ -20,6 +20,10 @@ impl fmt::Display for Description {
         match self.on_drop {
             OnDrop::Refund => writeln!(out, "on drop     a permit gives back what it reserved")?,
             OnDrop::Charge => writeln!(out, "on drop     what a permit reserved stays charged")?,
+        }
+        if self.retry_jitter_ns > 0 {
+            let jitter = Duration::from_nanos(self.retry_jitter_ns);
+            writeln!(out, "denied      to come back up to {jitter:?} later than could be")?;
         }
         match self.replicas {
             1 => writeln!(out, "replicas    1")?,

@@ -1,0 +1,47 @@
+//! What to watch, and what to do.
+//!
+//! # To be in place
+//!
+//! - [`Upkeep`](crate::Upkeep), every minute or more often. Metrics are written after each call.
+//! - [`Metrics`](crate::telemetry::Metrics) as the layer's audit, and [`Events`](crate::telemetry::Events) beside it
+//!   (`Arc::new((metrics, events))` is told as one).
+//! - A route for operators, bound to loopback, behind a token: explain, override, signal, reload. `examples/llm_api` has one.
+//!
+//! # What to alert on
+//!
+//! | alert | why | what to do |
+//! |---|---|---|
+//! | `time() - tollgate_maintained_seconds > 300` | evidence, calendars and reloads stand still; limits hold | see whether the process is starved, or `then` of the upkeep blocks |
+//! | `rate(tollgate_denied_total{level="tier"}[5m]) > 0` | a total is spent: honest customers are refused with the others | see who: explain some accounts; raise it for a while with an override of the tier, or add a `light_reserve` |
+//! | `rate(tollgate_denied_total{level="cohort"}[1h])` rises | a fleet, or people who look like one | explain some accounts of it; [`pardon`](crate::Limiter::pardon) those it wronged |
+//! | `tollgate_denied_total{outcome="tightened"}` rises after a release | a client of yours has changed how it behaves | `shadow = true` in `[evidence]`, reload, and look |
+//! | `tollgate_lines / tollgate_lines_most > 0.9` | soon newcomers share an overflow line | raise `capacity`; it takes a restart |
+//! | `rate(tollgate_events_total{event="overflowed"}[5m]) > 0` | they do | the same, soon |
+//! | `rate(tollgate_events_total{event="stale_settles"}[5m]) > 0` | permits outlive their accounts' lines: `forget` was called, or a fault | report it if nobody forgets accounts |
+//! | `rate(tollgate_events_total{event="tier_flaps"}[5m])` | two parts of your server do not agree on an account's tier | make them agree: each flap carries debts over |
+//! | `tollgate_evidence_total{event="dropped"}` grows | more is observed between two calls of `maintain` than a ring holds | call it more often |
+//! | `tollgate_events_total{event="refused_wall_steps"}` grows | the host's clock is a day ahead or more | mend the clock, or [`trust_wall_clock`](crate::Limiter::trust_wall_clock) |
+//! | `tollgate_behind == 1` for an hour | lines are still under an earlier policy | `maintain` is called too seldom for the size of the tables |
+//!
+//! # When a customer complains
+//!
+//! [`explain`](crate::Limiter::explain) tells, for each of its rules, the limit, what is used and left, and when it is whole
+//! again; what evidence there is, and what was made different. The answer that the customer got names its own rule, or
+//! says that capacity is short or use unusual and no more: what others do, and what is known of whom, is for operators.
+//!
+//! - It is in the right, for today: [`set_override`](crate::Limiter::set_override), with a reason; it ends by itself.
+//! - Evidence was wrong: [`pardon`](crate::Limiter::pardon).
+//! - The policy is wrong: change it, `lint`, `replay`, [`reload`](crate::Limiter::reload). What was spent is kept.
+//!
+//! # When it is an attack
+//!
+//! 1. Nothing is to be done at once: the tier's total holds, whatever else fails. `lint` says how much that is.
+//! 2. [`signal`](crate::Limiter::signal) the accounts that you know of. Their rates shrink; alone, signals put nobody into a cohort.
+//! 3. Lower the total of the tier that it comes through, by an override or a reload; its `light_reserve` keeps a part for who
+//!    has taken little.
+//!
+//! # When `maintain` stands still
+//!
+//! Rates, quotas, budgets and what is in flight need it for nothing. Factors and overrides end by their own time, so that who
+//! was tightened is let go and nobody new is tightened: a tier then loses its total and no more. Quotas do not follow
+//! a step of the wall clock. After a reload, lines come under the new policy as they are used.

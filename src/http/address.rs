@@ -1,0 +1,102 @@
+//! Whose address a request comes from, through proxies that are trusted and no others.
+
+use std::{fmt, net::IpAddr};
+
+use http::{Extensions, request::Parts};
+use ipnet::{IpNet, Ipv6Net};
+
+use super::error::NetworkError;
+
+/// The field in which proxies say for whom they speak.
+const FORWARDED_FOR: &str = "x-forwarded-for";
+/// Of an IPv6 address the bits that one customer does not choose.
+const CUSTOMER_BITS: u8 = 64;
+
+type Peer = dyn Fn(&Extensions) -> Option<IpAddr> + Send + Sync;
+
+/// Tells the address of a request's client.
+///
+/// It is the peer's of the connection, whatever the request says. Only where that is a proxy in a network that was named
+/// with [`trust`](ClientAddress::trust), `X-Forwarded-For` is read, from its end: what a trusted proxy has put there is the
+/// address it was called from. The first that is not trusted is the client's; what stands before it, anybody may have
+/// written.
+///
+/// ```
+/// # use std::net::SocketAddr;
+/// use tollgate::http::ClientAddress;
+///
+/// // In axum: `ConnectInfo<SocketAddr>`, with `|info| info.0.ip()`.
+/// let client = ClientAddress::of_peer(|peer: &SocketAddr| peer.ip()).trust("10.0.0.0/8")?;
+/// # let _ = client;
+/// # Ok::<(), tollgate::http::NetworkError>(())
+/// ```
+pub struct ClientAddress {
+    peer: Box<Peer>,
+    trusted: Vec<IpNet>,
+}
+
+impl ClientAddress {
+    /// From what the server puts into a request's extensions about the connection.
+    pub fn of_peer<T>(address: impl Fn(&T) -> IpAddr + Send + Sync + 'static) -> ClientAddress
+    where
+        T: Send + Sync + 'static,
+    {
+        let peer = move |extensions: &Extensions| extensions.get::<T>().map(&address);
+        ClientAddress { peer: Box::new(peer), trusted: Vec::new() }
+    }
+
+    /// Believes what proxies in `network` say about whom they speak for.
+    ///
+    /// # Errors
+    ///
+    /// If it is no network.
+    pub fn trust(mut self, network: &str) -> Result<ClientAddress, NetworkError> {
+        let address = || network.parse::<IpAddr>().map(IpNet::from);
+        let parsed = network.parse::<IpNet>().or_else(|_| address());
+        self.trusted.push(parsed.map_err(|_| NetworkError { text: network.to_owned() })?);
+        Ok(self)
+    }
+
+    /// The address of the client of `request`; `None` where the server does not tell the peer's.
+    pub fn of(&self, request: &Parts) -> Option<IpAddr> {
+        let mut address = (self.peer)(&request.extensions)?.to_canonical();
+        let fields = request.headers.get_all(FORWARDED_FOR);
+        let fields: Vec<&[u8]> = fields.iter().map(|value| value.as_bytes()).collect();
+        let mut hops = fields.iter().rev().flat_map(|field| field.rsplit(|byte| *byte == b','));
+        while self.trusts(&address) {
+            match hops.next().and_then(hop) {
+                Some(before) => address = before,
+                // Nothing more is said, or nothing that can be read: the last that was believed it is.
+                None => break,
+            }
+        }
+        Some(address)
+    }
+
+    fn trusts(&self, address: &IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(address))
+    }
+
+    /// The network of one customer that `address` is of, as text.
+    pub(super) fn network(address: IpAddr) -> String {
+        match address {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => Ipv6Net::new(address, CUSTOMER_BITS)
+                .map_or_else(|_| address.to_string(), |network| network.trunc().to_string()),
+        }
+    }
+}
+
+/// An address, perhaps in brackets, perhaps with a port.
+fn hop(text: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(text).ok()?.trim();
+    let address = text.parse().or_else(|_| text.parse().map(|peer: std::net::SocketAddr| peer.ip()));
+    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    address.ok().or_else(bracketed).map(|address: IpAddr| address.to_canonical())
+}
+
+impl fmt::Debug for ClientAddress {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("ClientAddress").field("trusted", &self.trusted).finish_non_exhaustive()
+    }
+}

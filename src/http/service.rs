@@ -1,0 +1,105 @@
+//! The service: asks, reserves, and lets pass or answers.
+
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, request::Parts};
+use http_body::Body;
+use tower_service::Service;
+
+use super::{
+    answer::{self, Protocol},
+    body::GateBody,
+    extract::Ask,
+    future::ResponseFuture,
+    layer::Settings,
+    usage::Held,
+};
+use crate::limiter::{Caller, Permit};
+
+/// A service behind a limiter; made by [`GateLayer`](super::GateLayer).
+#[derive(Clone)]
+pub struct Gate<S> {
+    inner: S,
+    settings: Arc<Settings>,
+}
+
+/// What becomes of a request.
+enum Verdict {
+    Pass,
+    Admit(Box<Held>),
+    Answer(Response<Bytes>),
+}
+
+impl<S> Gate<S> {
+    pub(super) fn new(inner: S, settings: Arc<Settings>) -> Gate<S> {
+        Gate { inner, settings }
+    }
+
+    fn judge(&self, parts: &Parts) -> Verdict {
+        let (settings, protocol) = (&self.settings, Protocol::of(parts));
+        let wanted = match settings.extract.extract(parts).map(Ask::into_wanted) {
+            Ok(Some(wanted)) => wanted,
+            Ok(None) => return Verdict::Pass,
+            Err(rejection) => return Verdict::Answer(answer::rejected(&rejection, protocol)),
+        };
+        let limiter = &settings.limiter;
+        let decided = match &wanted.attributes {
+            Some(attributes) => limiter.reserve(&wanted.identity.with(attributes), &wanted.cost),
+            None => limiter.reserve(&wanted.identity, &wanted.cost),
+        };
+        match decided.map(Permit::detach) {
+            Ok(permit) => {
+                if let Some(audit) = &settings.audit {
+                    audit.admitted(&wanted.identity, &wanted.cost, &permit.receipt());
+                }
+                Verdict::Admit(Box::new(Held::new(permit, wanted.identity, Arc::clone(settings))))
+            }
+            Err(denial) => {
+                if let Some(audit) = &settings.audit {
+                    audit.denied(&wanted.identity, &wanted.cost, &denial);
+                }
+                Verdict::Answer(answer::denied(settings, &denial, &wanted, protocol))
+            }
+        }
+    }
+}
+
+impl<S, A, B> Service<Request<A>> for Gate<S>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    B: Body,
+    B::Data: From<Bytes>,
+{
+    type Response = Response<GateBody<B>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<A>) -> ResponseFuture<S::Future> {
+        let (mut parts, body) = request.into_parts();
+        let held = match self.judge(&parts) {
+            Verdict::Pass => None,
+            Verdict::Admit(held) => {
+                parts.extensions.insert(held.admitted());
+                Some(held)
+            }
+            Verdict::Answer(response) => return ResponseFuture::answer(response),
+        };
+        let is_head = parts.method == Method::HEAD;
+        ResponseFuture::inner(self.inner.call(Request::from_parts(parts, body)), held, is_head)
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Gate<S> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Gate").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
