@@ -193,13 +193,15 @@ impl Leases {
     ) {
         let mut rate = 0;
         for (index, rule) in rules.rules.iter().enumerate() {
-            let refunded = refunds.of_bucket(&rule.limit, rate);
+            let (kept, place) = (refunds.kept(&rule.limit, rate), rate);
             rate += usize::from(matches!(rule.limit, Limit::Rate(_)));
             let Some(word) = guard.word(index) else { return };
             let old = lease_of(|place| stripe.word(place).unwrap_or(0), index);
-            let word = lease::give_back(&rule.limit, (word, refunded), old, moment);
-            let (word, new) = next(rule, (word, refunded)).unwrap_or((word, Lease::default()));
+            let word = lease::give_back(&rule.limit, (word, kept.refunded), old, moment);
+            let (word, new) = next(rule, (word, kept.refunded)).unwrap_or((word, Lease::default()));
             guard.set_word(index, word);
+            // What was served of the old lease was served after it was charged.
+            refunds.keep(&rule.limit, place, kept.afresh(word));
             if cfg!(tollgate_mutant = "recall_keeps_the_lease") && new == Lease::default() {
                 continue;
             }

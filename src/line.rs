@@ -14,7 +14,7 @@
 //! | 4 | factor, cohort and their expiry; of a tier's total, until when it is hot |
 //! | 5.. | one word for each rule |
 //!
-//! The cold part has a word for each rate: what its bucket ever gave back.
+//! The cold part has a few words for each rate, what its bucket keeps for permits ([`Kept`]).
 //!
 //! # Control word
 //!
@@ -47,6 +47,7 @@ pub(crate) use meta::{Meta, Standing};
 use std::ops::{Deref, DerefMut};
 
 use crate::{
+    bucket::{KEPT_WORDS, Kept},
     id::Key,
     policy::plan::{CACHE_LINE, HEADER, Limit, MAX_RULES, Under},
     sync::{AtomicU64, Ordering, fence, spin_loop, yield_now},
@@ -66,8 +67,8 @@ pub(crate) struct Line<'a> {
     lines: &'a [CacheLine],
 }
 
-/// The cold part of a line: what the bucket of each rate ever gave back. Written only under the line's guard; leases read
-/// it without.
+/// The cold part of a line: what the bucket of each rate keeps for permits. Written only under the line's guard; leases read
+/// what was given back without.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refunds<'a>(&'a [AtomicU64]);
 
@@ -80,14 +81,29 @@ impl<'a> Refunds<'a> {
     #[inline]
     pub(crate) fn of_bucket(&self, limit: &Limit, rate: usize) -> u64 {
         match limit {
-            Limit::Rate(_) => self.0.get(rate).map_or(0, |word| word.load(Ordering::Relaxed)),
+            Limit::Rate(_) => self.0.get(rate * KEPT_WORDS).map_or(0, |word| word.load(Ordering::Relaxed)),
             Limit::Quota(_) | Limit::Budget { .. } | Limit::InFlight { .. } => 0,
         }
     }
 
-    pub(crate) fn set(&self, rate: usize, refunded: u64) {
-        if let Some(word) = self.0.get(rate) {
-            word.store(refunded, Ordering::Relaxed);
+    fn words(&self, limit: &Limit, rate: usize) -> Option<&'a [AtomicU64; KEPT_WORDS]> {
+        let words = self.0.get(rate * KEPT_WORDS..)?.first_chunk();
+        words.filter(|_| matches!(limit, Limit::Rate(_)))
+    }
+
+    /// What the bucket of the `rate`th rate keeps; nothing of a bucket of another kind.
+    #[inline]
+    pub(crate) fn kept(&self, limit: &Limit, rate: usize) -> Kept {
+        let words = self.words(limit, rate);
+        words.map_or(Kept::default(), |words| {
+            Kept::unpack(words.each_ref().map(|word| word.load(Ordering::Relaxed)))
+        })
+    }
+
+    #[inline]
+    pub(crate) fn keep(&self, limit: &Limit, rate: usize, kept: Kept) {
+        if let Some(words) = self.words(limit, rate) {
+            words.iter().zip(kept.pack()).for_each(|(word, kept)| word.store(kept, Ordering::Relaxed));
         }
     }
 

@@ -62,7 +62,7 @@
 //!
 //! | what | bytes |
 //! |---|---|
-//! | an account with up to three rules | 64, and 8 for each rate (what it gave back) |
+//! | an account with up to three rules | 64, and 24 for each rate (what permits need) |
 //! | each eight rules more | 64 |
 //! | its place in the index | 2, and 8 for each 32 places |
 //! | room that keeps the table from filling unevenly | a sixteenth |

@@ -1,9 +1,8 @@
 //! Permits that settle late: many streams at once, estimates far above what they take.
 //!
 //! - 200 clients whose requests reserve 4,000 output tokens each against 100,000 a minute, and settle to the lengths of
-//!   real requests: refused ones come back at `retry_after` until all ran, in at most twice what the sum takes at the rate,
-//!   and the longest stream; every quota's use is the sum, to the token; nothing stays in flight. (The aim is 1.1 times. A
-//!   rate gives back less than it could: it takes all that came back since a charge to have been charged before it.)
+//!   real requests: refused ones come back at `retry_after` until all ran, in at most 1.1 times what the sum takes at the
+//!   rate, and the longest stream; every quota's use is the sum, to the token; nothing stays in flight;
 //! - the same with half of them dropped midway, under either `on_drop`;
 //! - overlapping settlements under random schedules mint nothing: the interval bound, over each of them;
 //! - an estimate above a limit waits for a full bucket, and takes all of it;
@@ -128,7 +127,7 @@ fn used(limiter: &Limiter, caller: &Identity, kind: &str) -> Vec<u64> {
 fn check_streams(name: &str, lengths: &[u64]) {
     let (limiter, caller, ran) = run(POLICY, lengths, 0);
     let at_the_rate = u128::from(ran.sum) * 60 * u128::from(SECOND) / 100_000;
-    let most = at_the_rate * 2 + u128::from(ran.longest);
+    let most = at_the_rate * 11 / 10 + u128::from(ran.longest);
     println!(
         "{name}: {} requests, {} tokens, {:.1} s of {:.1} s at the rate and a stream of {:.1} s; {} refusals",
         ran.requests,
@@ -192,8 +191,8 @@ fn streams_of_a_trace() {
 
 const SCHEDULES: u64 = if cfg!(debug_assertions) { 20_000 } else { 1_000_000 };
 
-/// Overlapping reservations of one rate, settled to less in any order: over every interval the costs, counted as settled
-/// at their admission, stay within the bound.
+/// Overlapping reservations of one rate, settled to less in any order, among requests that spend at once, in a bucket that
+/// idles or never does: over every interval the costs, counted as settled at their admission, stay within the bound.
 #[test]
 fn overlapping_settlements_never_mint() {
     const BURST: u64 = 10;
@@ -209,8 +208,9 @@ fn overlapping_settlements_never_mint() {
         clock.advance_nanos(10 * BURST + 20);
         let mut log: Vec<(u64, u64)> = Vec::new();
         let mut open: Vec<(usize, u64, Permit<'_>)> = Vec::new();
+        let (pace, spending) = ([4, 25, 80][random.below(3) as usize], random.below(3));
         for _ in 0..4 + random.below(16) {
-            clock.advance_nanos(random.below(3) * random.below(25));
+            clock.advance_nanos(random.below(3) * random.below(pace));
             if !open.is_empty() && random.below(2) == 0 {
                 let (entry, reserved, permit) = open.swap_remove(random.below(open.len() as u64) as usize);
                 let actual = random.below(reserved + 1);
@@ -218,6 +218,11 @@ fn overlapping_settlements_never_mint() {
                 log[entry].1 = actual;
                 given_back += reserved - actual - lost;
                 clipped += lost;
+            } else if random.below(4) < spending {
+                let amount = 1 + random.below(3);
+                if limiter.check(&caller, &Cost::of(requests, amount)).is_ok() {
+                    log.push((limiter.now().as_u64(), amount));
+                }
             } else {
                 let amount = 1 + random.below(6);
                 if let Ok(permit) = limiter.reserve(&caller, &Cost::of(requests, amount)) {

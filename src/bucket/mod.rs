@@ -1,17 +1,19 @@
 //! The pure step of each kind of rule: integers in, integers out. No atomics, no clock.
 //!
-//! A bucket is one word; 0 is a fresh one, and a word that decides like a fresh one is *idle*. A rate bucket has
-//! a second word, the total it ever gave back, which only permits read. [`step`] is what look and commit both
+//! A bucket is one word; 0 is a fresh one, and a word that decides like a fresh one is *idle*. A rate bucket keeps
+//! a few words more, which only permits and leases read ([`refund`]). [`step`] is what look and commit both
 //! run; [`refusal`] explains it afterwards, off the fast path.
 
 mod convert;
 pub(crate) mod lease;
 pub(crate) mod quota;
 pub(crate) mod rate;
+pub(crate) mod refund;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use convert::convert;
+pub(crate) use refund::{KEPT_WORDS, Kept};
 
 use std::sync::Arc;
 
@@ -344,22 +346,32 @@ pub(crate) fn carry_over(limit: &Limit, word: u64, spent: u64, moment: &Moment<'
     }
 }
 
-/// What a permit notes of a bucket right after its charge.
+/// What a permit asked of a bucket, and on what terms.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opened {
+    pub(crate) amount: u64,
+    pub(crate) factor: Factor,
+    /// Charged whatever the bucket held.
+    pub(crate) forced: bool,
+}
+
+/// What a permit notes of a bucket right after its charge, and what that keeps from then on.
 #[inline]
-pub(crate) fn mark(limit: &Limit, word: u64, refunded: u64) -> u64 {
+pub(crate) fn open(limit: &Limit, words: Words, opened: Opened, now: u64) -> (u64, Kept) {
+    let Words { word, kept } = words;
     match limit {
-        Limit::Rate(_) => rate::mark(word, refunded),
-        Limit::Quota(quota) => quota::unpack(quota, word).0,
-        Limit::Budget { .. } | Limit::InFlight { .. } => 0,
+        Limit::Rate(rate) => refund::open(rate, word, kept, opened, now),
+        Limit::Quota(quota) => (quota::unpack(quota, word).0, kept),
+        Limit::Budget { .. } | Limit::InFlight { .. } => (0, kept),
     }
 }
 
-/// A bucket with its second word.
+/// A bucket with all that it keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Words {
     pub(crate) word: u64,
-    /// Ticks that a rate bucket ever gave back.
-    pub(crate) refunded: u64,
+    /// Of a rate.
+    pub(crate) kept: Kept,
 }
 
 /// What settling did to one bucket.
@@ -373,42 +385,39 @@ pub(crate) struct Settled {
 }
 
 /// Replaces a charge of `reserved` by one of `actual`, and lets go what was in flight. `mark` is `None` where the
-/// bucket is no longer the one that was charged: nothing is then given back to a rate or a quota.
+/// bucket is no longer the one that was charged: nothing is then given back to a rate or a quota. `leased`: parts of the
+/// bucket may be.
 pub(crate) fn settle(
     limit: &Limit,
     words: Words,
     mark: Option<u64>,
     (reserved, actual): (u64, u64),
-    factor: Factor,
+    (factor, leased): (Factor, bool),
     moment: &Moment<'_>,
 ) -> Settled {
-    let Words { word, refunded } = words;
-    let plain = |word| Settled { words: Words { word, refunded }, clipped: 0, cut: 0 };
+    let Words { word, kept } = words;
+    let plain = |word| Settled { words: Words { word, kept }, clipped: 0, cut: 0 };
     let back = reserved.saturating_sub(actual);
     let extra = actual.saturating_sub(reserved);
-    match limit {
-        Limit::InFlight { .. } => plain(word.saturating_sub(reserved)),
-        _ if reserved == actual => plain(word),
-        Limit::Rate(rate) if back > 0 => match mark {
-            Some(mark) => {
-                let done = rate::refund(rate, (word, refunded), mark, (reserved, actual), factor, moment.now);
-                let words = Words { word: done.word, refunded: done.refunded };
-                Settled { words, clipped: done.clipped, cut: 0 }
-            }
-            None => Settled { words, clipped: back, cut: 0 },
-        },
-        Limit::Rate(rate) => {
-            let (word, cut) = rate::overage(rate, word, extra, factor, moment.now);
-            Settled { words: Words { word, refunded }, clipped: 0, cut }
+    match (limit, mark) {
+        (Limit::InFlight { .. }, _) => plain(word.saturating_sub(reserved)),
+        (Limit::Rate(rate), Some(mark)) => {
+            refund::settle(rate, words, mark, (reserved, actual), (factor, leased), moment.now)
         }
-        Limit::Quota(quota) if back > 0 => {
+        _ if reserved == actual => plain(word),
+        (Limit::Rate(_), None) if back > 0 => Settled { words, clipped: back, cut: 0 },
+        (Limit::Rate(rate), None) => {
+            let (word, cut) = rate::overage(rate, word, extra, factor, moment.now);
+            Settled { words: Words { word, kept }, clipped: 0, cut }
+        }
+        (Limit::Quota(quota), _) if back > 0 => {
             plain(mark.map_or(word, |charged| quota::refund(quota, word, charged, back)))
         }
-        Limit::Quota(quota) => plain(
+        (Limit::Quota(quota), _) => plain(
             moment
                 .window(quota.calendar)
                 .map_or(word, |(_, window)| quota::overage(quota, word, extra, window)),
         ),
-        Limit::Budget { .. } => plain(word.saturating_sub(back).saturating_add(extra)),
+        (Limit::Budget { .. }, _) => plain(word.saturating_sub(back).saturating_add(extra)),
     }
 }

@@ -27,7 +27,7 @@ fn supplied(multiplier: u64, now: u64) -> u64 {
 
 /// The ticks that `amount` is charged; `amount` is at most the burst.
 #[inline]
-fn price(rate: &Rate, amount: u64, factor: Factor) -> u64 {
+pub(super) fn price(rate: &Rate, amount: u64, factor: Factor) -> u64 {
     factor.times(amount << rate.shift)
 }
 
@@ -118,50 +118,8 @@ pub(crate) fn full_at(rate: &Rate, word: u64) -> Wait {
     Wait::Supply { need: word, multiplier: rate.multiplier }
 }
 
-fn tokens_up(rate: &Rate, ticks: u64) -> u64 {
+pub(super) fn tokens_up(rate: &Rate, ticks: u64) -> u64 {
     ticks.div_ceil(1 << rate.shift)
-}
-
-/// What a permit notes right after its charge: the word plus all that the bucket ever gave back.
-///
-/// Saturates on the side that gives less back.
-#[inline]
-pub(crate) fn mark(word: u64, refunded: u64) -> u64 {
-    word.saturating_add(refunded)
-}
-
-/// What settling less than was charged does to a bucket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Refunded {
-    pub(crate) word: u64,
-    pub(crate) refunded: u64,
-    /// Whole tokens, rounded up, that could not be given back.
-    pub(crate) clipped: u64,
-}
-
-/// Gives back `reserved` - `actual`, as far as that mints nothing.
-///
-/// What of a charge has been served by supply since cannot come back: had the charge been smaller, the bucket
-/// would have stood full for that long, and supply to a full bucket is lost. With W the word right after the
-/// charge, R the total that the bucket ever gave back and R_c its value at the charge, at most
-/// max(0, W - S(now) - (R - R_c)) is still unserved; `mark` is W + R_c.
-pub(crate) fn refund(
-    rate: &Rate,
-    (word, refunded): (u64, u64),
-    mark: u64,
-    (reserved, actual): (u64, u64),
-    factor: Factor,
-    now: u64,
-) -> Refunded {
-    let wanted = price(rate, reserved, factor).saturating_sub(price(rate, actual.min(reserved), factor));
-    let unserved = mark.saturating_sub(refunded).saturating_sub(supply(rate, now) + rate.slack);
-    let given = wanted.min(unserved).min(word);
-    // The total cannot reach 2^64 within limiter time: it is at most what was ever charged.
-    Refunded {
-        word: word - given,
-        refunded: refunded.saturating_add(given),
-        clipped: tokens_up(rate, factor.divide(wanted - given)),
-    }
 }
 
 /// Charges what was settled beyond the reservation, at most `max_debt` below empty. Answers the word and the

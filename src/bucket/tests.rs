@@ -3,14 +3,12 @@
 //! - supply is exact arithmetic, short by under two ticks at any time, for any rate that fits;
 //! - a charge moves the word by exactly its price, and is admitted iff the word then stays within supply and burst;
 //! - what is refused now is admitted at its wait, and not a nanosecond before;
-//! - over any schedule of charges and settlements, admitted costs, counted as settled at their admission, stay within
-//!   burst + rate x length (rounded up to 1 ns) over every interval; and the two simpler refunds do not;
 //! - a tightened bucket never admits what an untouched one refuses;
 //! - a quota carries what it overran, forgives nothing, and only moves forward.
 
 use proptest::prelude::*;
 
-use super::{rate::Refunded, *};
+use super::*;
 use crate::{
     calendar::Period,
     policy::{plan::Quota, rate::Rate},
@@ -141,44 +139,6 @@ fn window(number: u32) -> crate::calendar::Window {
     crate::calendar::Window { number, start: i64::from(number), end: i64::from(number) + 1 }
 }
 
-/// A charge of a schedule: after `wait` ns, reserve `reserved`; it is settled to `actual` after `settle` more charges.
-#[derive(Clone, Copy, Debug)]
-struct Charge {
-    wait: u64,
-    reserved: u64,
-    actual: u64,
-    settle: usize,
-}
-
-fn schedules() -> impl Strategy<Value = Vec<Charge>> {
-    let charge = (prop_oneof![Just(0), 1..12_u64, 0..120_u64], 1..=6_u64, 0..=6_u64, 0..6_usize).prop_map(
-        |(wait, reserved, actual, settle)| Charge { wait, reserved, actual: actual.min(reserved), settle },
-    );
-    prop::collection::vec(charge, 1..40)
-}
-
-type Refund = fn(&Rate, (u64, u64), u64, (u64, u64), u64) -> Refunded;
-
-fn ours(rate: &Rate, words: (u64, u64), mark: u64, amounts: (u64, u64), now: u64) -> Refunded {
-    rate::refund(rate, words, mark, amounts, Factor::ONE, now)
-}
-
-/// The subtraction that first comes to mind.
-fn blind(
-    rate: &Rate,
-    (word, refunded): (u64, u64),
-    _: u64,
-    (reserved, actual): (u64, u64),
-    _: u64,
-) -> Refunded {
-    Refunded { word: word.saturating_sub((reserved - actual) << rate.shift), refunded, clipped: 0 }
-}
-
-/// Ours without the total that others got back meanwhile.
-fn without_total(rate: &Rate, (word, _): (u64, u64), mark: u64, amounts: (u64, u64), now: u64) -> Refunded {
-    ours(rate, (word, 0), mark, amounts, now)
-}
-
 /// Whether a log of instants and costs stays within burst + rate x length, rounded up to 1 ns, over every interval.
 pub(super) fn every_interval_keeps_the_bound(rate: &Rate, log: &[(u64, u64)]) -> bool {
     (0..log.len()).all(|first| {
@@ -190,63 +150,6 @@ pub(super) fn every_interval_keeps_the_bound(rate: &Rate, log: &[(u64, u64)]) ->
                 <= length * u128::from(rate.tokens)
         })
     })
-}
-
-/// Runs a schedule; whether every interval keeps its bound, and how much was admitted in all.
-fn keeps_the_bound(rate: &Rate, schedule: &[Charge], refund: Refund) -> (bool, u64) {
-    let (mut now, mut word, mut refunded) = (1_000, 0, 0);
-    let mut log: Vec<(u64, u64)> = Vec::new();
-    let mut open: Vec<(usize, usize, u64, Charge)> = Vec::new();
-    for (index, charge) in schedule.iter().enumerate() {
-        now += charge.wait;
-        open.retain(|&(due, entry, mark, settled)| {
-            if due > index {
-                return true;
-            }
-            let done = refund(rate, (word, refunded), mark, (settled.reserved, settled.actual), now);
-            (word, refunded) = (done.word, done.refunded);
-            log[entry].1 = settled.actual;
-            false
-        });
-        if let Some(charged) = rate::charge(rate, word, charge.reserved, Factor::ONE, now) {
-            word = charged;
-            open.push((index + charge.settle, log.len(), rate::mark(word, refunded), *charge));
-            log.push((now, charge.reserved));
-        }
-    }
-    let kept = every_interval_keeps_the_bound(rate, &log);
-    (kept, log.iter().map(|(_, cost)| cost).sum())
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(20_000))]
-
-    #[test]
-    fn settlements_never_mint(schedule in schedules()) {
-        let rate = Rate::new(1, 10, 10, 0, 16).unwrap();
-        prop_assert!(keeps_the_bound(&rate, &schedule, ours).0);
-    }
-}
-
-/// The schedules above are able to tell: each simpler refund breaks the bound on one of them. And liveness: ours gives
-/// something back, so that it admits more than no refund at all.
-#[test]
-fn simpler_refunds_mint() {
-    use proptest::{strategy::ValueTree, test_runner::TestRunner};
-    let rate = Rate::new(1, 10, 10, 0, 16).unwrap();
-    let mut runner = TestRunner::deterministic();
-    let none: Refund = |_, (word, refunded), _, _, _| Refunded { word, refunded, clipped: 0 };
-    let (mut blind_broke, mut without_broke, mut with_ours, mut with_none) = (0, 0, 0, 0);
-    for _ in 0..20_000 {
-        let schedule = schedules().new_tree(&mut runner).unwrap().current();
-        blind_broke += usize::from(!keeps_the_bound(&rate, &schedule, blind).0);
-        without_broke += usize::from(!keeps_the_bound(&rate, &schedule, without_total).0);
-        with_ours += keeps_the_bound(&rate, &schedule, ours).1;
-        with_none += keeps_the_bound(&rate, &schedule, none).1;
-    }
-    assert!(blind_broke > 0);
-    assert!(without_broke > 0);
-    assert!(with_ours > with_none, "{with_ours} {with_none}");
 }
 
 proptest! {

@@ -221,7 +221,7 @@ impl<'a> Lane<'a> {
             Look::Admitted(seen) => match lane.lock(seen) {
                 Ok(guards) => {
                     store(&charged);
-                    lane.finish(guards, ask.cost, note);
+                    lane.finish(guards, (ask.cost, ask.moment.now), note);
                     Closer::Charged(Told::default())
                 }
                 Err(lost) => self.commit_lost(*ask, lost, note).map_or(Closer::Unclear, Closer::Charged),
@@ -382,7 +382,11 @@ impl<'a> Lane<'a> {
             }
         }
         store(&charged);
-        self.note(ask.cost, note, terms.present, terms.standing.cohort);
+        let asked = (ask.cost, ask.moment.now);
+        self.note(asked, note, (terms.present, terms.standing.cohort), |charge| {
+            let forced = charge.shadow || terms.is_exempt(charge.level);
+            (terms.limit(self.rules, charge), terms.factor(charge.level).0, forced)
+        });
         note.excepted(terms.excepted());
         for (home, guard) in guards.into_iter().flatten() {
             finish(home, guard, terms.factor(home.level()).0, note);

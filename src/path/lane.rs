@@ -15,18 +15,18 @@
 use arrayvec::ArrayVec;
 
 use super::{
-    Ask, Hints, Home, Lines, Note, Refused,
+    Ask, Hints, Home, Lines, Note, Refused, Taken,
     terms::{is_new, may_be_new},
 };
 use crate::{
-    bucket::{self, Factor, Moment, Step, rate},
+    bucket::{self, Factor, Mode, Moment, Opened, Step, rate},
     decision::Level,
     id::Identity,
     line::{Head, Held, Version, Word},
     meter::Cost,
     policy::{
         book::Book,
-        plan::{Charge, MAX_PATH_RULES, Present, Straight, Straights, TierPlan},
+        plan::{Charge, Limit, MAX_PATH_RULES, Present, Straight, Straights, TierPlan},
     },
 };
 
@@ -210,7 +210,7 @@ impl<'a> Lane<'a> {
     ) -> Result<(), Lost> {
         let guards = self.lock(seen)?;
         charge(self.rules.straights(self.in_organization()), &self.heads, cost, now);
-        self.finish(guards, cost, note);
+        self.finish(guards, (cost, now), note);
         Ok(())
     }
 
@@ -237,9 +237,11 @@ impl<'a> Lane<'a> {
 
     /// Lets go of the lines, which were charged.
     #[inline(always)]
-    pub(super) fn finish(&self, guards: Guards<'a>, cost: &Cost, note: &mut impl Note) {
+    pub(super) fn finish(&self, guards: Guards<'a>, asked: (&Cost, u64), note: &mut impl Note) {
         let Guards { account, organization, total } = guards;
-        self.note(cost, note, Present::plain(self.in_organization()), 0);
+        self.note(asked, note, (Present::plain(self.in_organization()), 0), |charge| {
+            (&charge.limit, Factor::ONE, false)
+        });
         finish(self.homes[0], account, Factor::ONE, note);
         if let Some(organization) = organization {
             finish(self.homes[1], organization, Factor::ONE, note);
@@ -247,16 +249,29 @@ impl<'a> Lane<'a> {
         finish(Home::total(self.identity.tier.as_u8()), total, Factor::ONE, note);
     }
 
-    /// Lets a permit note what was charged, under the guards of all lines.
+    /// Lets a permit note what was charged, under the guards of all lines. `terms` tells the limit of a bucket, the factor,
+    /// and whether it may have been charged whatever it held.
     #[inline(always)]
-    pub(super) fn note(&self, cost: &Cost, note: &mut impl Note, present: Present, cohort: u16) {
+    pub(super) fn note<'t>(
+        &self,
+        (cost, now): (&Cost, u64),
+        note: &mut impl Note,
+        (present, cohort): (Present, u16),
+        terms: impl Fn(&'a Charge) -> (&'t Limit, Factor, bool),
+    ) where
+        'a: 't,
+    {
         note.charges(present, |note| {
             for meter in cost.spent() {
                 for charge in self.rules.charges(meter, present) {
                     let home = self.home(charge.level, cohort);
                     let word = self.lines.line(home).and_then(|line| line.word(usize::from(charge.index)));
+                    let (limit, factor, forced) = terms(charge);
+                    let amount = bucket::asked(limit, cost.amount(meter), Mode::Hold);
                     // All are there, or it would not have been charged.
-                    note(charge, word.map_or(0, |word| word.load()), self.lines.refunds(home));
+                    let word = word.map_or(0, |word| word.load());
+                    let (refunds, opened) = (self.lines.refunds(home), Opened { amount, factor, forced });
+                    note(Taken { charge, word, refunds, opened, now });
                 }
             }
         });

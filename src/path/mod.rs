@@ -38,7 +38,7 @@ pub use settle::Settlement;
 use std::sync::Arc;
 
 use crate::{
-    bucket::{self, Factor, Mode, Moment, Step},
+    bucket::{self, Factor, Mode, Moment, Opened, Step},
     decision::{Because, Denial, Level, Refusal},
     id::Key,
     line::{Held, Line, Refunds},
@@ -171,6 +171,15 @@ impl<'a> Refused<'a> {
     }
 }
 
+/// A bucket that was just charged, under the guard of its line.
+pub(crate) struct Taken<'a> {
+    charge: &'a Charge,
+    word: u64,
+    refunds: Refunds<'a>,
+    opened: Opened,
+    now: u64,
+}
+
 /// A permit's notes of what it was charged to; those who spend at once take none.
 pub(crate) trait Note {
     const MODE: Mode;
@@ -188,7 +197,7 @@ pub(crate) trait Note {
 
     /// Notes the buckets just charged, on the levels that are there, which `each` goes through under the guards of their
     /// lines.
-    fn charges<'a>(&mut self, present: Present, each: impl FnOnce(&mut dyn FnMut(&Charge, u64, Refunds<'a>)));
+    fn charges(&mut self, present: Present, each: impl FnOnce(&mut dyn FnMut(Taken<'_>)));
 }
 
 /// Spends at once.
@@ -201,5 +210,5 @@ impl Note for Spend {
     fn line(&mut self, _: Home, _: &mut Held<'_>, _: Factor) {}
 
     #[inline(always)]
-    fn charges<'a>(&mut self, _: Present, _: impl FnOnce(&mut dyn FnMut(&Charge, u64, Refunds<'a>))) {}
+    fn charges(&mut self, _: Present, _: impl FnOnce(&mut dyn FnMut(Taken<'_>))) {}
 }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
-use super::{Home, Lines, Note};
+use super::{Home, Lines, Note, Taken};
 use crate::{
     bucket::{self, Factor, Mode, Moment, Words},
     decision::Level,
     id::Identity,
-    line::{Held, Refunds},
+    line::Held,
     meter::{Cost, MAX_METERS, Meter},
     policy::{
         book::Book,
@@ -43,7 +43,7 @@ pub(crate) struct Hold {
     /// The levels that were charged.
     present: Present,
     held: ArrayVec<Visited, { LEVELS.len() }>,
-    /// For each bucket that was charged, in the order of the plan's charges, what [`bucket::mark`] noted.
+    /// For each bucket that was charged, in the order of the plan's charges, what [`bucket::open`] says to note.
     marks: ArrayVec<u64, MAX_PATH_RULES>,
 }
 
@@ -132,7 +132,6 @@ impl Hold {
         let charged_by = self.book.as_ref().and_then(|book| book.plan.tiers.get(usize::from(self.tier)));
         let Some(tier) = charged_by else { return settlement };
         let mut book = latest();
-        let gives_back = reserved.spent_or(actual).any(|meter| reserved.amount(meter) > actual.amount(meter));
         for held in &self.held {
             let level = held.home.level();
             let Some(line) = lines.line(held.home) else { continue };
@@ -144,9 +143,10 @@ impl Hold {
                 continue;
             }
             guard.close_permit();
+            // Of a tier's total alone.
+            let leased = level == Level::Tier && guard.may_be_leased();
             // Read under the guard, so that it is no earlier than any charge: what is given back depends on it.
-            let now = if gives_back { moment.now.max(clock()) } else { moment.now };
-            let moment = &Moment { now, ..*moment };
+            let moment = &Moment { now: moment.now.max(clock()), ..*moment };
             // Under the guard, so that nobody brings the line under later rules meanwhile.
             while !book.is_latest() {
                 book = latest();
@@ -167,21 +167,19 @@ impl Hold {
                         bucket::asked(self.limit_of(charged), reserved.amount(meter), Mode::Hold),
                         actual.amount(meter),
                     );
-                    if amounts.0 == amounts.1 && !charged.limit.is_held() {
-                        continue;
-                    }
                     let counterpart =
                         if same { Some(charged) } else { counterpart(charged, tier, current, meter) };
                     let Some(charge) = counterpart else { continue };
                     let mark = mark.filter(|_| same || speaks_of(charged, charge));
                     let (index, rate) = (usize::from(charge.index), usize::from(charge.rate));
                     let Some(word) = guard.word(index) else { continue };
-                    let words = Words { word, refunded: refunds.of_bucket(&charge.limit, rate) };
-                    let settled = bucket::settle(&charge.limit, words, mark, amounts, held.factor, moment);
-                    guard.set_word(index, settled.words.word);
-                    if matches!(charge.limit, Limit::Rate(_)) {
-                        refunds.set(rate, settled.words.refunded);
-                    }
+                    let words = Words { word, kept: refunds.kept(&charge.limit, rate) };
+                    let terms = (held.factor, leased);
+                    let settled = bucket::settle(&charge.limit, words, mark, amounts, terms, moment);
+                    let Words { word, kept } = settled.words;
+                    guard.set_word(index, word);
+                    let kept = if guard.open_permits() == 0 { kept.with_none_open() } else { kept };
+                    refunds.keep(&charge.limit, rate, kept);
                     settlement.count(meter, settled.clipped, settled.cut);
                 }
             }
@@ -215,16 +213,15 @@ impl Note for Hold {
         });
     }
 
-    fn charges<'a>(
-        &mut self,
-        present: Present,
-        each: impl FnOnce(&mut dyn FnMut(&Charge, u64, Refunds<'a>)),
-    ) {
+    fn charges(&mut self, present: Present, each: impl FnOnce(&mut dyn FnMut(Taken<'_>))) {
         self.present = present;
-        each(&mut |charge, word, refunds| {
-            let refunded = refunds.of_bucket(&charge.limit, usize::from(charge.rate));
+        each(&mut |Taken { charge, word, refunds, opened, now }| {
+            let (limit, rate) = (&charge.limit, usize::from(charge.rate));
+            let words = Words { word, kept: refunds.kept(limit, rate) };
+            let (mark, kept) = bucket::open(limit, words, opened, now);
+            refunds.keep(limit, rate, kept);
             // A path has no more rules than there is room for.
-            let _ = self.marks.try_push(bucket::mark(&charge.limit, word, refunded));
+            let _ = self.marks.try_push(mark);
         });
     }
 }

@@ -160,7 +160,7 @@ impl<'a> Terms<'a> {
             .map(|exception| exception.and_then(|(place, _)| u16::try_from(place + 1).ok()).unwrap_or(0))
     }
 
-    fn is_exempt(&self, level: Level) -> bool {
+    pub(super) fn is_exempt(&self, level: Level) -> bool {
         self.exception(level).is_some_and(|exception| exception.exempt)
     }
 

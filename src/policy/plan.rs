@@ -7,7 +7,9 @@ mod room;
 
 pub(crate) use evidence::{EvidencePlan, KINDS, MAX_ATTRIBUTES, MAX_COHORTS, MAX_SIGNALS, SignalPlan};
 pub(crate) use guard::{GuardPlan, OwnUse, Ramp};
-pub(crate) use room::{CACHE_LINE, Capacity, FIRST_RULES, GROUP, HEADER, Room, Words, groups_for, lines_for};
+pub(crate) use room::{
+    CACHE_LINE, Capacity, FIRST_RULES, GROUP, HEADER, RATE_WORDS, Room, Words, groups_for, lines_for,
+};
 
 use std::sync::Arc;
 
@@ -434,12 +436,6 @@ impl Limit {
             Limit::Quota(_) | Limit::Budget { .. } => true,
             Limit::Rate(_) | Limit::InFlight { .. } => false,
         }
-    }
-
-    /// Whether permits hold it until they are settled, whatever they then come to.
-    #[inline]
-    pub(crate) fn is_held(&self) -> bool {
-        matches!(self, Limit::InFlight { .. })
     }
 
     /// Whether it only counts, and never refuses.

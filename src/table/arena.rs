@@ -1,6 +1,7 @@
 //! A fixed number of equal lines in two allocations, hot and cold, made once and never moved.
 
 use crate::{
+    bucket::KEPT_WORDS,
     line::{CacheLine, Head, Line, Refunds},
     policy::plan::lines_for,
     sync::AtomicU64,
@@ -27,8 +28,9 @@ impl Arena {
     pub(crate) fn new(slots: usize, (rules, rates): (usize, usize)) -> Result<Arena, OutOfMemory> {
         let stride = lines_for(rules);
         let hot = filled(slots.saturating_mul(stride))?;
-        let cold = filled(slots.saturating_mul(rates))?;
-        Ok(Arena { hot, stride, cold, cold_stride: rates, slots })
+        let cold_stride = rates * KEPT_WORDS;
+        let cold = filled(slots.saturating_mul(cold_stride))?;
+        Ok(Arena { hot, stride, cold, cold_stride, slots })
     }
 
     pub(crate) fn slots(&self) -> usize {

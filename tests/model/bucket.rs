@@ -1,5 +1,10 @@
 //! The buckets of the reference model: lists of admissions, looked through from the start at every question.
 //!
+//! Of what permits give back to a rate, the limiter knows less than a list of admissions tells, and more than the order of
+//! charges does. The model has both: the list, each admission counted as reserved or as settled, is what the limiter may
+//! never admit more than; the simpler rule, by the order alone, is what it may never admit less than. Between the two it
+//! leaves the answer to the limiter.
+//!
 //! A rate is an exact fraction here. Amounts of a rate bucket are counted in *grains* of 1/period tick, so that
 //! the supply of any number of nanoseconds is a whole number of grains and nothing is ever rounded. The limiter
 //! counts in ticks and rounds its supply down, twice; so between two instants it supplies anything more than
@@ -146,7 +151,7 @@ pub enum Bucket {
 /// What a bucket remembers of one charge, to give back from it.
 #[derive(Clone, Debug)]
 pub enum Charge {
-    Rate { word: Vec<Backlog>, refunds_before: usize },
+    Rate { word: Vec<Backlog>, refunds_before: usize, entry: Option<usize> },
     Quota { window: u32 },
     Budget,
     InFlight,
@@ -171,7 +176,7 @@ pub struct Standing {
 impl Bucket {
     pub fn new(limit: &Limit, origin_unix: i64) -> Bucket {
         match *limit {
-            Limit::Rate(rate) => Bucket::Rate(RateBucket { rate, backlogs: Vec::new(), refunds: Vec::new() }),
+            Limit::Rate(rate) => Bucket::Rate(RateBucket::new(rate)),
             Limit::Quota { limit, period } => {
                 Bucket::Quota(QuotaBucket { limit, period, origin_unix, windows: Vec::new() })
             }
@@ -233,9 +238,9 @@ impl Bucket {
     /// Replaces `reserved` by `actual`, at `now`.
     pub fn settle(&mut self, charge: &Charge, reserved: u64, actual: u64, now: u64) -> Settled {
         match (self, charge) {
-            (Bucket::Rate(bucket), Charge::Rate { word, refunds_before }) => {
+            (Bucket::Rate(bucket), Charge::Rate { word, refunds_before, entry }) => {
                 if actual <= reserved {
-                    bucket.give_back(word, *refunds_before, reserved - actual, now)
+                    bucket.give_back((word, *refunds_before, *entry), reserved - actual, now)
                 } else {
                     bucket.charge_overage(actual - reserved, now)
                 }
@@ -287,12 +292,15 @@ pub struct Backlog {
     pub charged: Span,
 }
 
-/// A token bucket by its list of admissions: it owes the most that any of its backlogs owes.
+/// A token bucket by its list of admissions.
 #[derive(Clone, Debug)]
 pub struct RateBucket {
     pub rate: Rate,
+    /// When each was admitted, and the least that it counts, in grains.
+    log: Vec<(u64, i128)>,
+    /// The same if what comes back is told from the order alone: it owes the most that any of these owes.
     backlogs: Vec<Backlog>,
-    /// Grains given back, one entry each time.
+    /// Grains that such a bucket gave back, one entry each time.
     refunds: Vec<Span>,
 }
 
@@ -305,6 +313,30 @@ fn owed(rate: &Rate, backlogs: &[Backlog], now: u64) -> Span {
 }
 
 impl RateBucket {
+    fn new(rate: Rate) -> RateBucket {
+        RateBucket { rate, log: Vec::new(), backlogs: Vec::new(), refunds: Vec::new() }
+    }
+
+    /// The least that was admitted from each instant on, `more` included.
+    fn suffixes(&self, more: Option<(u64, i128)>) -> Vec<Backlog> {
+        let mut log: Vec<(u64, i128)> = self.log.iter().copied().chain(more).collect();
+        log.sort_unstable();
+        let mut sum = 0;
+        let suffix = |(since, grains): (u64, i128)| {
+            sum += grains;
+            Backlog { since, charged: Span::exactly(sum) }
+        };
+        log.into_iter().rev().map(suffix).collect()
+    }
+
+    /// What is owed at `now`: at least by the list, at most by the order.
+    fn owed(&self, now: u64) -> Span {
+        Span {
+            low: owed(&self.rate, &self.suffixes(None), now).low,
+            high: owed(&self.rate, &self.backlogs, now).high,
+        }
+    }
+
     /// The admissions so far, with one more of `amount` at `now`; `from` is what a full bucket then starts from.
     fn with(&self, grains: Span, from: Span, now: u64) -> Vec<Backlog> {
         let mut backlogs = self.backlogs.clone();
@@ -324,8 +356,12 @@ impl RateBucket {
         }
         let after = self.with(Span::exactly(self.rate.grains(amount)), Span::ZERO, now);
         let burst = self.rate.grains(self.rate.burst);
-        let owed = owed(&self.rate, &after, now);
-        let wait = after.iter().map(|backlog| self.wait(backlog, now)).fold(Span::exactly(1), Span::max);
+        let least = self.suffixes(Some((now, self.rate.grains(amount))));
+        let wait = |backlogs: &[Backlog]| {
+            backlogs.iter().map(|backlog| self.wait(backlog, now)).fold(Span::exactly(1), Span::max)
+        };
+        let wait = Span { low: wait(&least).low, high: wait(&after).high };
+        let owed = Span { low: owed(&self.rate, &least, now).low, high: owed(&self.rate, &after, now).high };
         if owed.high <= burst {
             (Answer::Admit, Wait::After(Span::ZERO))
         } else if owed.low > burst {
@@ -349,11 +385,14 @@ impl RateBucket {
     }
 
     fn charge(&mut self, amount: u64, now: u64) -> Charge {
+        let mut entry = None;
         if amount > 0 {
             self.backlogs = self.with(Span::exactly(self.rate.grains(amount)), self.rate.slack(), now);
             self.forget_paid(now);
+            entry = Some(self.log.len());
+            self.log.push((now, self.rate.grains(amount)));
         }
-        Charge::Rate { word: self.backlogs.clone(), refunds_before: self.refunds.len() }
+        Charge::Rate { word: self.backlogs.clone(), refunds_before: self.refunds.len(), entry }
     }
 
     /// Backlogs that surely owe less than the one of `now` never matter again.
@@ -367,10 +406,19 @@ impl RateBucket {
         });
     }
 
-    /// Gives back `amount`, at most what the charge still keeps from others: what the bucket owed right after
-    /// it, less what was supplied and given back since.
-    fn give_back(&mut self, word: &[Backlog], refunds_before: usize, amount: u64, now: u64) -> Settled {
+    /// Gives back `amount`: in the list, all of it; by the order, at most what the charge still keeps from others: what
+    /// the bucket owed right after it, less what was supplied and given back since.
+    fn give_back(
+        &mut self,
+        (word, refunds_before, entry): (&[Backlog], usize, Option<usize>),
+        amount: u64,
+        now: u64,
+    ) -> Settled {
         let wanted = self.rate.grains(amount);
+        let before = self.owed(now);
+        if let Some(entry) = entry {
+            self.log[entry].1 -= wanted;
+        }
         let since = self.refunds[refunds_before..].iter().copied().fold(Span::ZERO, Span::plus);
         let most = owed_or_less(&self.rate, word, now).minus(since).max(Span::ZERO);
         let given = Span::exactly(wanted).min(most);
@@ -380,6 +428,9 @@ impl RateBucket {
         if amount > 0 {
             self.refunds.push(given);
         }
+        // At the most, all that is owed came back but for what the list tells.
+        let most = (before.high - self.owed(now).low).max(given.high).min(wanted);
+        let given = Span { low: given.low, high: most };
         Settled { clipped: self.tokens(Span::exactly(wanted).minus(given)), ..Settled::default() }
     }
 
@@ -387,11 +438,15 @@ impl RateBucket {
     fn charge_overage(&mut self, amount: u64, now: u64) -> Settled {
         // An amount beyond all range is charged up to the debt, and the rest is cut, whatever it is.
         let most = i128::from(self.rate.burst) + i128::from(self.rate.max_debt);
-        let owed = owed(&self.rate, &self.backlogs, now);
-        let room = Span::exactly(most * self.rate.token()).minus(owed).max(Span::ZERO);
         let wanted = i128::from(amount).min(most + 1) * self.rate.token();
-        let charged = Span::exactly(wanted).min(room);
-        self.backlogs = self.with(charged, self.rate.slack(), now);
+        let charged = |owed| {
+            let room = Span::exactly(most * self.rate.token()).minus(owed).max(Span::ZERO);
+            Span::exactly(wanted).min(room)
+        };
+        let by_order = charged(owed(&self.rate, &self.backlogs, now));
+        let charged = charged(self.owed(now));
+        self.backlogs = self.with(by_order, self.rate.slack(), now);
+        self.log.push((now, charged.low));
         let (least, most) = self.tokens(Span::exactly(wanted).minus(charged));
         let beyond = u128::from(amount) - (wanted / self.rate.token()).unsigned_abs();
         Settled { cut: (least + beyond, most + beyond), ..Settled::default() }
@@ -405,7 +460,7 @@ impl RateBucket {
 
     fn standing(&self, now: u64) -> Standing {
         let burst = self.rate.grains(self.rate.burst);
-        let left = Span::exactly(burst).minus(owed(&self.rate, &self.backlogs, now)).max(Span::ZERO);
+        let left = Span::exactly(burst).minus(self.owed(now)).max(Span::ZERO);
         let whole = |grains: i128| (grains / self.rate.token()).unsigned_abs();
         Standing { limit: self.rate.burst, left: (whole(left.low), whole(left.high)) }
     }

@@ -310,10 +310,8 @@ impl<'l> Run<'l> {
         let now = self.moment(held);
         let cost = self.cost(&actual);
         let settlement = if held { open.permit.settle_at(&cost, now) } else { open.permit.settle(&cost) };
-        // What gives back is settled by the clock, if that is later than what it was given.
-        let mut amounts = open.reserved.iter().zip(&actual).take(self.meters.len());
-        let gives_back = amounts.any(|(reserved, actual)| reserved > actual);
-        let now = if gives_back { now.max(self.limiter.now()) } else { now };
+        // By the clock, if that is later than what it was given.
+        let now = now.max(self.limiter.now());
         let expected = self.world.settle(&open.charges, &actual, now.as_u64());
         assert!(!settlement.stale(), "an open permit pins its lines");
         for (index, meter) in self.meters.iter().enumerate() {

@@ -5,7 +5,7 @@ use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
 use super::*;
 use crate::{
-    bucket::{Factor, rate, tests::every_interval_keeps_the_bound},
+    bucket::{Factor, Kept, Opened, Words, rate, refund, tests::every_interval_keeps_the_bound},
     policy::rate::Rate,
     time::Anchor,
 };
@@ -39,7 +39,7 @@ fn schedules() -> impl Strategy<Value = Vec<(u64, Operation)>> {
 /// Runs a schedule; whether every interval keeps its bound, and what was served from leases.
 fn keeps_the_bound(rate: &Rate, schedule: &[(u64, Operation)], evaporating: bool) -> (bool, u64) {
     let limit = Limit::Rate(*rate);
-    let (mut now, mut word, mut refunded, mut from_leases) = (1_000, 0, 0, 0);
+    let (mut now, mut word, mut kept, mut from_leases) = (1_000, 0, Kept::default(), 0);
     let mut leases = [Lease::default(); STRIPES];
     let mut log: Vec<(u64, u64)> = Vec::new();
     let mut open = Vec::new();
@@ -52,8 +52,10 @@ fn keeps_the_bound(rate: &Rate, schedule: &[(u64, Operation)], evaporating: bool
             if due > index {
                 return true;
             }
-            let done = rate::refund(rate, (word, refunded), mark, amounts, Factor::ONE, now);
-            (word, refunded) = (done.word, done.refunded);
+            let leased = leases.iter().any(|lease| *lease != Lease::default());
+            let words = Words { word, kept };
+            let done = refund::settle(rate, words, mark, amounts, (Factor::ONE, leased), now);
+            Words { word, kept } = done.words;
             log[entry].1 = amounts.1;
             false
         });
@@ -61,22 +63,27 @@ fn keeps_the_bound(rate: &Rate, schedule: &[(u64, Operation)], evaporating: bool
             Operation::Charge(reserved, actual, after) => {
                 if let Some(charged) = rate::charge(rate, word, reserved, Factor::ONE, now) {
                     word = charged;
-                    open.push((index + after, log.len(), rate::mark(word, refunded), (reserved, actual)));
+                    let opened = Opened { amount: reserved, factor: Factor::ONE, forced: false };
+                    let mark;
+                    (mark, kept) = refund::open(rate, word, kept, opened, now);
+                    open.push((index + after, log.len(), mark, (reserved, actual)));
                     log.push((now, reserved));
                 }
             }
             Operation::Bite(stripe, parts) => {
-                word = give_back(&limit, (word, refunded), leases[stripe], &late);
+                word = give_back(&limit, (word, kept.refunded), leases[stripe], &late);
                 leases[stripe] = Lease::default();
-                if let Some((charged, lease)) = bite(&limit, (word, refunded), 0, parts, &moment) {
+                kept = kept.afresh(word);
+                if let Some((charged, lease)) = bite(&limit, (word, kept.refunded), 0, parts, &moment) {
                     word = charged;
+                    kept = kept.afresh(word);
                     leases[stripe] = lease;
                 }
             }
             Operation::Serve(stripe, amount) => {
                 let lease = leases[stripe];
                 let served = if evaporating {
-                    serve(&limit, lease, refunded, amount, &moment)
+                    serve(&limit, lease, kept.refunded, amount, &moment)
                 } else {
                     let low = lease.low + (amount << rate.shift);
                     (low <= lease.top).then_some(low)
@@ -88,8 +95,9 @@ fn keeps_the_bound(rate: &Rate, schedule: &[(u64, Operation)], evaporating: bool
                 }
             }
             Operation::GiveBack(stripe) => {
-                word = give_back(&limit, (word, refunded), leases[stripe], &late);
+                word = give_back(&limit, (word, kept.refunded), leases[stripe], &late);
                 leases[stripe] = Lease::default();
+                kept = kept.afresh(word);
             }
         }
     }

@@ -63,6 +63,9 @@ pub(crate) struct TableBytes {
 /// Bytes of a word.
 const WORD: u64 = 8;
 
+/// Words that a line has for each rate besides its word.
+pub(crate) const RATE_WORDS: usize = 3;
+
 /// Words of a line before its rules': control, key, meta, factor.
 pub(crate) const HEADER: usize = 5;
 /// Words in a cache line of 64 bytes.
@@ -125,15 +128,15 @@ impl Plan {
     /// What the tables of accounts and organizations take. A slot holds a subject of any tier, so each is as
     /// large as the tier with the most rules needs.
     ///
-    /// - a line: a header and a word for each rule, in whole cache lines; and, apart from it, a word for each rate
-    ///   (what it gave back);
+    /// - a line: a header and a word for each rule, in whole cache lines; and, apart from it, three words for each rate
+    ///   (what permits need);
     /// - a parked entry: a header and a word for each quota and budget, in whole cache lines;
     /// - for either, its part of a group.
     pub(crate) fn table_bytes(&self) -> TableBytes {
         let room = self.room();
         let hot = |rules| lines_for(rules) * CACHE_LINE;
-        // At most `MAX_RULES` words and as many again.
-        let line = |level| (hot(room.of(level).rules) + room.of(level).rates) as u64 * WORD;
+        // At most `MAX_RULES` words, and three times as many again.
+        let line = |level| (hot(room.of(level).rules) + RATE_WORDS * room.of(level).rates) as u64 * WORD;
         let parked = |level| hot(room.of(level).lasting) as u64 * WORD;
         let (account, organization) = (line(Level::Account), line(Level::Organization));
         let (parked_account, parked_organization) = (parked(Level::Account), parked(Level::Organization));
