@@ -35,6 +35,9 @@
 //!   evidence, and what was reported of whom; a denial never does. [`pardon`](crate::Limiter::pardon) is for a granted appeal, and a denial names the
 //!   tier that lifts it ([`step_up`](crate::Denial::step_up)).
 //!
+//! Memory is fixed by `capacity`: some 1,030 bytes for each account that the next power of two has room for, 256 KiB besides,
+//! and a ring of 4,096 observations for each stripe of threads; `tollgate lint` prints the sum, and `memory` bounds it.
+//!
 //! # What each buys
 //!
 //! A week of some 7,000 honest accounts, an undisguised fleet of 1,000, a business turned to extraction from within, a quiet

@@ -19,7 +19,7 @@ use crate::{
     policy::{
         book::Book,
         exception::Scope,
-        plan::{EvidencePlan, Plan},
+        plan::{EvidencePlan, Plan, RING_CELLS},
         quantity::Share,
     },
     sync::{AtomicU64, Mutex, Ordering, stripes},
@@ -28,8 +28,6 @@ use crate::{
 
 /// Nothing is asked for under 9 bits in all; each 3 more double the factor, one a step.
 const CURVE: Curve = Curve { floor: 9 * BIT, doubling: 3 * BIT, largest: ONE, rise: ONE, fall: ONE / 2 };
-/// Observations that a thread's ring holds between two calls of `maintain`.
-const CELLS: usize = 4096;
 /// Observations that one call takes in at most: some 10 ms.
 const MOST_OBSERVATIONS: usize = 65_536;
 /// Accounts that one call looks at besides those that were observed: what it is for, evidence that fades, has time.
@@ -106,7 +104,7 @@ impl Observer {
         let evidence = plan.evidence.as_ref()?;
         let correlators = Correlators::new(settings(plan, evidence));
         Some(Observer {
-            rings: Rings::new(stripes(), CELLS),
+            rings: Rings::new(stripes(), RING_CELLS),
             state: Mutex::new(State { correlators, changes: Vec::new() }),
             meter: evidence.meter,
             counts: Counts {

@@ -245,6 +245,46 @@ fn announced_bytes_are_taken() {
     assert!(taken >= announced && taken < announced + 8_192, "{taken} {announced}");
 }
 
+/// So are those of evidence, however many accounts are followed, and a flood of accounts and values changes nothing.
+#[test]
+fn announced_bytes_of_evidence_are_taken() {
+    for accounts in [10, 4_096, 10_000] {
+        let text = format!(
+            "version = 1\nmeters = [\"requests\"]\ncapacity = {{ accounts = {accounts}, organizations = 10 }}\n\
+             [evidence]\nattributes = [\"address\", \"payment\", \"client\", \"template\", \"model\", \"other\"]\n\
+             signals.abuse = {{}}\n[tiers.one]\ntotal = \"unlimited\"\naccount.requests = \"1000/s\"\n\
+             organization.requests = \"10k/s\"\n"
+        );
+        let clock = ManualClock::new();
+        let plan = Plan::from_toml(&text).unwrap();
+        let announced = plan.describe().evidence_bytes;
+        let limiter = Limiter::builder(plan).clock(clock.clone()).secret([7; 16]).build().unwrap();
+        let taken = |limiter: &Limiter| limiter.statistics().evidence.unwrap().bytes;
+        let before = taken(&limiter);
+        assert!(before <= announced && announced < before + (128 << 10), "{before} {announced}");
+        let (tier, requests) = (limiter.tier("one").unwrap(), limiter.meter("requests").unwrap());
+        let names = ["address", "payment", "client", "template", "model", "other"];
+        let names = names.map(|name| limiter.attribute(name).unwrap());
+        for number in 0..12_000_u64 {
+            let organization = limiter.organization(number / 7);
+            let caller = limiter.identity(tier, number).in_organization(organization);
+            let attributes = names.into_iter().fold(crate::Attributes::NONE, |attributes, name| {
+                attributes.and(name, limiter.attribute_value(number))
+            });
+            // Some find no place, which is what a flood is.
+            let _ = limiter.check(&caller.with(&attributes), &Cost::of(requests, 1));
+            let subject = crate::Whom::Organization(&caller);
+            let source = if number % 2 == 0 { "one" } else { "another" };
+            let _ = limiter.signal(crate::Signal { subject, kind: "abuse", source, weight: 9 });
+            if number % 1_000 == 0 {
+                clock.advance_nanos(60_000_000_000);
+                limiter.maintain();
+            }
+        }
+        assert_eq!(taken(&limiter), before);
+    }
+}
+
 /// A settlement whose clock was read before a later charge gives back nothing that supply has made up for by then.
 #[test]
 fn a_late_settlement_does_not_mint() {

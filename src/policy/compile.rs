@@ -347,9 +347,14 @@ impl<'a> Compiler<'a> {
             spare_tiers: spare_tiers.min(MAX_TIERS - plan.tiers.len().min(MAX_TIERS)),
         };
         let bytes = plan.table_bytes();
-        if bytes.total > plan.memory {
+        let all = bytes.total.saturating_add(bytes.evidence);
+        if all > plan.memory {
+            let evidence = match bytes.evidence {
+                0 => String::new(),
+                bytes => format!(" and evidence {bytes} more"),
+            };
             let message = format!(
-                "the tables would take {} bytes (an account {}, an organization {}, parked {} and {}), more \
+                "the tables would take {} bytes (an account {}, an organization {}, parked {} and {}){evidence}, more \
                  than the memory of {}; lower the capacity, or say `memory = \"{}\"`",
                 bytes.total,
                 bytes.account,
@@ -357,7 +362,7 @@ impl<'a> Compiler<'a> {
                 bytes.parked_account,
                 bytes.parked_organization,
                 ByteSize(plan.memory),
-                ByteSize(bytes.total.div_ceil(1 << 20).saturating_mul(1 << 20)),
+                ByteSize(all.div_ceil(1 << 20).saturating_mul(1 << 20)),
             );
             self.problem(path, message);
         }

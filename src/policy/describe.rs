@@ -59,7 +59,10 @@ pub struct Description {
     pub fresh: bool,
     /// Bytes that the tables take.
     pub table_bytes: u64,
-    /// Bytes that they may take.
+    /// Bytes that rings and correlators of evidence take at the most, on a machine with as many processors as this; 0 where
+    /// nothing is observed.
+    pub evidence_bytes: u64,
+    /// Bytes that both may take.
     pub memory: u64,
     /// Every tier.
     pub tiers: Vec<DescribedTier>,
@@ -179,6 +182,7 @@ impl Plan {
             spare_tiers: self.capacity.spare_tiers as u64,
             fresh: self.policy.fresh,
             table_bytes: self.table_bytes().total,
+            evidence_bytes: self.table_bytes().evidence,
             memory: self.memory,
             tiers: self.tiers.iter().map(|tier| self.describe_tier(tier)).collect(),
             warnings: self.warnings.clone(),

@@ -5,7 +5,9 @@ mod evidence;
 mod guard;
 mod room;
 
-pub(crate) use evidence::{EvidencePlan, KINDS, MAX_ATTRIBUTES, MAX_COHORTS, MAX_SIGNALS, SignalPlan};
+pub(crate) use evidence::{
+    EvidencePlan, KINDS, MAX_ATTRIBUTES, MAX_COHORTS, MAX_SIGNALS, RING_CELLS, SignalPlan,
+};
 pub(crate) use guard::{GuardPlan, OwnUse, Ramp};
 pub(crate) use room::{
     CACHE_LINE, Capacity, FIRST_RULES, GROUP, HEADER, RATE_WORDS, Room, Words, groups_for, lines_for,

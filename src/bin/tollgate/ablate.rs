@@ -123,7 +123,8 @@ fn newcomers(policy: &mut Policy) {
     });
 }
 
-fn evidence(policy: &mut Policy) {
+/// Takes out all evidence, and what it leads to.
+pub(crate) fn evidence(policy: &mut Policy) {
     policy.evidence = None::<PolicyEvidence>;
     each_tier(policy, |tier| {
         tier.cohort.clear();

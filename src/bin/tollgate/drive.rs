@@ -80,6 +80,8 @@ struct Answer {
 pub(crate) struct Admitted {
     pub(crate) tier: Box<str>,
     pub(crate) amounts: Vec<u64>,
+    /// What its honest accounts offered.
+    pub(crate) honest: Vec<u64>,
 }
 
 /// A limiter that lives through a trace.
@@ -93,6 +95,8 @@ pub(crate) struct Driver {
     /// By position in the policy.
     handles: Vec<Option<Meter>>,
     tiers: Vec<Tier>,
+    /// By label: whether it is an honest one.
+    honest: Vec<bool>,
     admitted: Vec<Admitted>,
     attributes: Named,
     /// The values of each of these.
@@ -154,6 +158,7 @@ impl Driver {
             source,
             output_estimate,
             tiers: Vec::new(),
+            honest: Vec::new(),
             admitted: Vec::new(),
             values: Default::default(),
             accounts: Numbers::default(),
@@ -194,6 +199,7 @@ impl Driver {
             self.settle_until(now);
             self.clock.advance_to(now);
             let Some(identity) = self.identity(row) else { continue };
+            self.count_honest(row);
             let estimate = self.cost(row, self.output_estimate);
             let observed = identity.with(&self.attributes_of(row));
             let decided = self.limiter.reserve(&observed, &estimate).map(Permit::detach);
@@ -228,6 +234,7 @@ impl Driver {
     fn learn(&mut self, names: &Names) -> Result<(), Failure> {
         self.meters.learn_models(&names.models);
         self.score.learn_labels(&names.labels);
+        self.honest.extend(names.labels.iter().map(|label| label.starts_with("legit")));
         if let Some(watch) = &mut self.watch {
             watch.learn(names);
         }
@@ -245,7 +252,11 @@ impl Driver {
                 watch.learn_tier(name, tier, &self.limiter);
             }
             self.tiers.push(tier);
-            self.admitted.push(Admitted { tier: name.clone(), amounts: vec![0; self.handles.len()] });
+            self.admitted.push(Admitted {
+                tier: name.clone(),
+                amounts: vec![0; self.handles.len()],
+                honest: vec![0; self.handles.len()],
+            });
         }
         Ok(())
     }
@@ -282,6 +293,16 @@ impl Driver {
                 None => cost,
             }
         })
+    }
+
+    fn count_honest(&mut self, row: &Row) {
+        let is_honest = self.honest.get(row.label as usize).copied().unwrap_or(false);
+        let Some(tier) = self.admitted.get_mut(row.tier as usize).filter(|_| is_honest) else { return };
+        for (index, amount) in self.meters.amounts(row, row.output_tokens) {
+            if let Some(sum) = tier.honest.get_mut(index) {
+                *sum = sum.saturating_add(amount);
+            }
+        }
     }
 
     fn admit(&mut self, row: &Row, now: u64, permit: Permit<'static>) {

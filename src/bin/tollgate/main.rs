@@ -86,6 +86,9 @@ struct ReplayArguments {
     /// Another policy over the same trace: what it would admit and deny otherwise, and to whom.
     #[arg(long, value_name = "OTHER.toml")]
     compare: Option<PathBuf>,
+    /// Leaves out all evidence: what limits, totals, pools and ramps do with every detector blind.
+    #[arg(long)]
+    no_evidence: bool,
     /// Leaves out the comparison with the same account rates alone.
     #[arg(long)]
     no_baseline: bool,
@@ -208,6 +211,7 @@ fn run(command: Command) -> Result<(), Failure> {
                 json: arguments.json,
                 decisions: arguments.decisions,
                 secret: arguments.secret,
+                evidence: !arguments.no_evidence,
                 html: arguments.html,
                 compare: arguments.compare,
                 baseline: !arguments.no_baseline,

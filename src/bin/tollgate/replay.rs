@@ -14,6 +14,7 @@ use serde::Serialize;
 use tollgate::{Description, Plan, Policy};
 
 use crate::{
+    ablate,
     baseline::Baseline,
     compare,
     decisions::Decisions,
@@ -38,6 +39,8 @@ pub(crate) struct Options {
     pub(crate) json: Option<PathBuf>,
     pub(crate) decisions: Option<PathBuf>,
     pub(crate) secret: u64,
+    /// Whether evidence counts.
+    pub(crate) evidence: bool,
     pub(crate) html: Option<PathBuf>,
     /// Another policy, to tell what it would do otherwise.
     pub(crate) compare: Option<PathBuf>,
@@ -98,8 +101,9 @@ pub(crate) fn run(
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let start = Instant::now();
-    let (first, plan) = Side::read(options.policy.as_deref())?;
-    let other = options.compare.as_deref().map(|path| Side::read(Some(path))).transpose()?;
+    let (first, plan) = Side::read(options.policy.as_deref(), options.evidence)?;
+    let other =
+        options.compare.as_deref().map(|path| Side::read(Some(path), options.evidence)).transpose()?;
     for path in options.json.iter().chain(&options.html) {
         // A path that cannot be written to is better known now; an earlier outcome stays until there is a new one.
         let opened = File::options().create(true).append(true).open(path);
@@ -170,12 +174,19 @@ struct Side {
 }
 
 impl Side {
-    fn read(path: Option<&Path>) -> Result<(Side, Plan), Failure> {
+    /// The policy at `path`, without its evidence if that is not wanted.
+    fn read(path: Option<&Path>, evidence: bool) -> Result<(Side, Plan), Failure> {
         let text = policy_text(path)?;
         let named = path.unwrap_or(Path::new("the example policy"));
         // All its problems, with their lines.
         let plan = compile_policy(&text, named)?;
-        let policy = toml::from_str(&text).map_err(|error| Failure::file(named, error))?;
+        let mut policy: Policy = toml::from_str(&text).map_err(|error| Failure::file(named, error))?;
+        let plan = if evidence {
+            plan
+        } else {
+            ablate::evidence(&mut policy);
+            Plan::new(&policy).map_err(|error| Failure::file(named, error))?
+        };
         Ok((Side { name: named.display().to_string(), policy, description: plan.describe() }, plan))
     }
 }
@@ -325,10 +336,12 @@ fn bounds(plan: &Plan, policy: &Description, admitted: &[Admitted], end_ms: u64)
     let span = Duration::from_millis(end_ms + 1);
     let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
     let rows = admitted.iter().flat_map(|admitted| {
-        policy.meters.iter().zip(&admitted.amounts).map(|(meter, amount)| report::Bound {
+        let amounts = admitted.amounts.iter().zip(&admitted.honest);
+        policy.meters.iter().zip(amounts).map(|(meter, (amount, honest))| report::Bound {
             tier: admitted.tier.to_string(),
             meter: meter.name.as_str().to_owned(),
             most: plan.tier_bound(&admitted.tier, meter.name.as_str(), nanos),
+            honest: *honest,
             admitted: *amount,
         })
     });

@@ -14,6 +14,8 @@ pub(crate) struct Bound {
     pub(crate) tier: String,
     pub(crate) meter: String,
     pub(crate) most: Option<u128>,
+    /// What its honest accounts offered.
+    pub(crate) honest: u64,
     pub(crate) admitted: u64,
 }
 
@@ -34,7 +36,8 @@ pub(crate) fn write(out: &mut impl Write, story: &Story) -> io::Result<()> {
     }
     if !bounds.is_empty() {
         writeln!(out, "\nWhat each tier could be admitted in this time, and was")?;
-        let mut table = Table::new(&["tier", "meter", "at most", "admitted"]);
+        let mut table =
+            Table::new(&["tier", "meter", "at most", "admitted", "honest offered", "at most, of that"]);
         for bound in bounds {
             let most = bound.most.map_or("no bound".to_owned(), grouped);
             table.row(vec![
@@ -42,6 +45,11 @@ pub(crate) fn write(out: &mut impl Write, story: &Story) -> io::Result<()> {
                 bound.meter.clone(),
                 most,
                 grouped(u128::from(bound.admitted)),
+                grouped(u128::from(bound.honest)),
+                bound.most.filter(|_| bound.honest > 0).map_or("-".to_owned(), |most| {
+                    let percents = most * 100 / u128::from(bound.honest);
+                    format!("{}.{:02}", percents / 100, percents % 100)
+                }),
             ]);
         }
         table.write(out, 2)?;

@@ -51,12 +51,11 @@ impl fmt::Display for Description {
             self.spare_tiers,
             if self.fresh { "; what has come while something is gone starts anew" } else { "" },
         )?;
-        writeln!(
-            out,
-            "memory      {} bytes of tables, of {} allowed",
-            grouped(self.table_bytes),
-            ByteSize(self.memory)
-        )?;
+        write!(out, "memory      {} bytes of tables", grouped(self.table_bytes))?;
+        if self.evidence_bytes > 0 {
+            write!(out, " and {} of evidence", grouped(self.evidence_bytes))?;
+        }
+        writeln!(out, ", of {} allowed", ByteSize(self.memory))?;
         for tier in &self.tiers {
             writeln!(out)?;
             write_tier(out, tier)?;

@@ -1,7 +1,7 @@
 //! What tables are built for, in lines, words and bytes.
 
-use super::{LEVELS, LevelPlan, Plan};
-use crate::decision::Level;
+use super::{LEVELS, LevelPlan, Plan, evidence::evidence_bytes};
+use crate::{decision::Level, sync::stripes};
 
 /// Words that a line at one of some levels has for its rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +57,9 @@ pub(crate) struct TableBytes {
     pub(crate) organization: u64,
     pub(crate) parked_account: u64,
     pub(crate) parked_organization: u64,
+    /// Of rings and correlators, which depends on the number of processors; 0 where nothing is observed.
+    pub(crate) evidence: u64,
+    /// Of the tables.
     pub(crate) total: u64,
 }
 
@@ -152,6 +155,7 @@ impl Plan {
             let groups = groups_for(count) as u64;
             sum.saturating_add(groups.saturating_mul(GROUP_BYTES + GROUP as u64 * bytes))
         });
-        TableBytes { account, organization, parked_account, parked_organization, total }
+        let evidence = self.evidence.as_ref().map_or(0, |_| evidence_bytes(accounts, stripes()));
+        TableBytes { account, organization, parked_account, parked_organization, evidence, total }
     }
 }
