@@ -304,6 +304,13 @@ impl Denial {
         Denial::new(Level::Tier, names, Refusal { wait: Wait::Never, left: 0 }, at)
     }
 
+    /// For nobody sees to it that the limits are kept as the policy has it: to be asked again in a minute.
+    pub(crate) fn stalled(tier: Name, meter: Name, at: u64) -> Denial {
+        let rule = Name::new("stalled").unwrap_or_default();
+        let names = Names { tier, meter, step_up: Name::default(), rule };
+        Denial::new(Level::Tier, names, Refusal { wait: Wait::At(at.saturating_add(MINUTE)), left: 0 }, at)
+    }
+
     fn wait(&self) -> Wait {
         match self.wait {
             WaitKind::OnRelease => Wait::OnRelease,

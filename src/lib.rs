@@ -60,9 +60,9 @@ pub use meter::{Cost, MAX_METERS, Meter};
 pub use path::Settlement;
 pub use policy::{
     Amount, ByteSize, DescribedLevel, DescribedMeter, DescribedRule, DescribedTier, Description, MostIn,
-    OnDrop, Plan, Policy, PolicyCapacity, PolicyError, PolicyEvidence, PolicyFloor, PolicyLevel, PolicyMeter,
-    PolicyRamp, PolicyReserve, PolicyRule, PolicyRules, PolicySignal, PolicyTier, PolicyTotal, Problem,
-    QuantityError, ReloadError, Share, Span, TierBound, TokenRate, WindowLimit,
+    OnDrop, OnStall, Plan, Policy, PolicyCapacity, PolicyError, PolicyEvidence, PolicyFloor, PolicyLevel,
+    PolicyMeter, PolicyRamp, PolicyReserve, PolicyRule, PolicyRules, PolicySignal, PolicyTier, PolicyTotal,
+    Problem, QuantityError, ReloadError, Share, Span, TierBound, TokenRate, WindowLimit,
 };
 pub use time::{Clock, ManualClock, Nanos, SystemClock};
 pub use upkeep::Upkeep;

@@ -26,6 +26,8 @@ const EVERY_FORM: &str = r#"
     account.requests = "30/min"
     account."opus.output_tokens" = ["3k/min", { quota = "60k per day" }]
 
+    [tiers.free]
+    on_stall = "deny"
     [tiers.free.account]
     requests = [{ rate = "3 per 2s", burst = 30, max_debt = 0, name = "steady" }, { in_flight = 12 }]
     [tiers.free.organization]

@@ -42,6 +42,9 @@
 //!
 //! # When `maintain` stands still
 //!
+//! What becomes of a tier's requests is its `on_stall`. With `deny` they are denied after five minutes, by a rule `stalled` of
+//! the tier's: for a tier that you would rather close than leave unwatched. By default they are decided as ever:
+//!
 //! Rates, quotas, budgets and what is in flight need it for nothing. Factors and overrides end by their own time, so that who
 //! was tightened is let go and nobody new is tightened: a tier then loses its total and no more. Quotas do not follow
 //! a step of the wall clock. After a reload, lines come under the new policy as they are used.

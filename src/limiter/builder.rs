@@ -7,6 +7,7 @@ use crate::{
     id::Fingerprints,
     path::Lines,
     policy::{book::Book, plan::Plan},
+    sync::AtomicU64,
     time::{Clock, SystemClock},
 };
 
@@ -65,7 +66,9 @@ impl Builder {
         let Builder { plan, clock, .. } = self;
         let sweep = Sweep::new(plan.room());
         let books = Books::new(Book::new(plan));
-        let shared = Shared { books, fingerprints, clock, wall, lines, counters, observer, sweep };
+        let maintained = AtomicU64::new(elapsed.cast_unsigned());
+        let shared =
+            Shared { maintained, books, fingerprints, clock, wall, lines, counters, observer, sweep };
         Ok(Limiter { shared: Arc::new(shared) })
     }
 }

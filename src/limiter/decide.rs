@@ -5,15 +5,18 @@ use std::sync::Arc;
 use super::{Caller, Places, Shared};
 use crate::{
     bucket::Mode,
-    decision::{Denial, Level, Receipt, Told},
+    decision::{Denial, Level, Name, Receipt, Told},
     evidence::Member,
     id::Identity,
     meter::Cost,
     path::{Around, Ask, Lane, Look, Lost, Note, Path, Seen, Stopped},
-    policy::book::Book,
+    policy::{book::Book, spec::OnStall},
     sync::Ordering,
     time::Nanos,
 };
+
+/// `maintain` is called every minute; where it was not for so many nanoseconds, it is taken to stand still.
+const STALLED: u64 = 300_000_000_000;
 
 impl Shared {
     /// Decides, and observes the decision.
@@ -134,6 +137,7 @@ impl Shared {
         look: Look,
         note: &mut N,
     ) -> Result<Receipt, Denial> {
+        self.see_to_it(book, lane.identity(), cost, now)?;
         match lane.go_around(self.ask::<N>(book, (cost, now)), look, note) {
             Around::Charged(told) => {
                 note.charged_by(book);
@@ -142,6 +146,18 @@ impl Shared {
             Around::Denied(denial) => Err(denial),
             Around::Stuck => self.decide_slow(book, (lane.identity(), cost), now, Some(note)),
         }
+    }
+
+    /// Denies what the tier's `on_stall` denies. A tier that has one has no straight lane, so that nobody else is asked.
+    fn see_to_it(&self, book: &Book, identity: &Identity, cost: &Cost, now: Nanos) -> Result<(), Denial> {
+        let plan = &book.plan;
+        let Some(tier) = plan.tiers.get(usize::from(identity.tier().as_u8())) else { return Ok(()) };
+        let stalled = || now.as_u64().saturating_sub(self.maintained.load(Ordering::Relaxed)) > STALLED;
+        if tier.guard.on_stall == OnStall::Admit || !stalled() {
+            return Ok(());
+        }
+        let meter = cost.spent().next().and_then(|meter| plan.meters.get(meter.index()));
+        Err(Denial::stalled(tier.name, meter.map_or(Name::default(), |meter| meter.name), now.as_u64()))
     }
 
     /// The same for what does not go straight. Without a `note`, only answers.
@@ -164,6 +180,7 @@ impl Shared {
             let Some(mut path) = Path::find(&self.lines, &book, identity) else {
                 return Err(Denial::unknown_tier(now.as_u64()));
             };
+            self.see_to_it(&book, identity, cost, now)?;
             let mut moment = self.moment(&book, now);
             moment.anchor.held = moment.anchor.held.max(held);
             let ask = &Ask { cost, mode: N::MODE, moment };

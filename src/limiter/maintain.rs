@@ -226,6 +226,7 @@ impl Limiter {
 
 impl Shared {
     fn maintain(&self, now: Nanos) -> Maintenance {
+        self.maintained.fetch_max(now.as_u64(), Ordering::Relaxed);
         let wall_clock = self.keep_wall_clock();
         self.end_overrides(now);
         let behind = !self.bring_over();

@@ -53,6 +53,7 @@ use crate::{
         exception::Scope,
         plan::{MeterPlan, Plan, TierPlan},
     },
+    sync::AtomicU64,
     time::{Clock, Nanos, SystemClock},
 };
 
@@ -99,6 +100,8 @@ struct Shared {
     counters: Counters,
     observer: Option<Observer>,
     sweep: Sweep,
+    /// When `maintain` was last called, in limiter time; at first when the limiter was built.
+    maintained: AtomicU64,
 }
 
 /// The clock; the usual one without a call through a table.

@@ -9,7 +9,7 @@ use super::{
     compile::{has_fixed_days, shortest},
     plan::{GuardPlan, LEVELS, LevelPlan, Limit, OwnUse, Plan, Quota, Rule, TierPlan, UNLIMITED},
     quantity::{Share, Span},
-    spec::OnDrop,
+    spec::{OnDrop, OnStall},
 };
 use crate::{
     calendar::{Period, Weekday},
@@ -248,7 +248,7 @@ impl Plan {
 
     /// What the tier does against fleets besides rules, a sentence each.
     fn describe_guards(&self, tier: &TierPlan) -> Vec<String> {
-        let GuardPlan { pool, ramp, cohort, floor, light, sensitivity, step_up } = &tier.guard;
+        let GuardPlan { pool, ramp, cohort, floor, light, sensitivity, on_stall, step_up } = &tier.guard;
         let mut guards = Vec::new();
         let part = |own: &OwnUse| {
             let rule = tier.account.rules.get(usize::from(own.rule))?;
@@ -288,6 +288,9 @@ impl Plan {
             if !parts.is_empty() {
                 guards.push(format!("a member of a cohort keeps {} whatever the others take", list(parts)));
             }
+        }
+        if *on_stall == OnStall::Deny {
+            guards.push("denied while nobody calls maintain".to_owned());
         }
         if *sensitivity != Share::ONE {
             guards.push(format!("evidence counts {sensitivity} here"));

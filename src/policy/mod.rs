@@ -25,8 +25,8 @@ pub use self::{
     plan::Plan,
     quantity::{Amount, ByteSize, QuantityError, Share, Span, TokenRate, WindowLimit},
     spec::{
-        OnDrop, Policy, PolicyCapacity, PolicyEvidence, PolicyFloor, PolicyLevel, PolicyMeter, PolicyRamp,
-        PolicyReserve, PolicyRule, PolicyRules, PolicySignal, PolicyTier, PolicyTotal,
+        OnDrop, OnStall, Policy, PolicyCapacity, PolicyEvidence, PolicyFloor, PolicyLevel, PolicyMeter,
+        PolicyRamp, PolicyReserve, PolicyRule, PolicyRules, PolicySignal, PolicyTier, PolicyTotal,
     },
     succeed::ReloadError,
 };

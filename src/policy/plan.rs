@@ -18,7 +18,7 @@ use std::sync::Arc;
 use super::{
     quantity::{TokenRate, WindowLimit},
     rate::{Rate, Ticks},
-    spec::{OnDrop, Policy},
+    spec::{OnDrop, OnStall, Policy},
 };
 use crate::{
     calendar::{Calendar, Period, Weekday},
@@ -284,6 +284,10 @@ impl TierPlan {
         };
         tier.straight = [false, true].map(|organization| {
             std::array::from_fn(|meter| {
+                // Whether it is stalled is looked at on the way around.
+                if tier.guard.on_stall == OnStall::Deny {
+                    return None;
+                }
                 let charges = Meter::from_index(meter).map(|meter| tier.plain_charges(meter, organization));
                 charges?.iter().enumerate().map(Straight::of).collect()
             })

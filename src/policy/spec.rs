@@ -83,6 +83,17 @@ pub enum OnDrop {
     Charge,
 }
 
+/// What becomes of a tier's requests where nobody calls [`Limiter::maintain`](crate::Limiter::maintain).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnStall {
+    /// They are decided by the limits, which hold as ever.
+    #[default]
+    Admit,
+    /// They are denied, by a rule `stalled` of the tier's.
+    Deny,
+}
+
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -178,6 +189,10 @@ pub struct PolicyTier {
     /// How much evidence counts here, from 0 to 4. Default 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sensitivity: Option<Share>,
+    /// What becomes of its requests where `Limiter::maintain` has not been called for five minutes, so that nothing sees who
+    /// harvests. Default `admit`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub on_stall: OnStall,
     /// The tier that would lift a denial, for a server to ask for verification.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step_up: Option<String>,

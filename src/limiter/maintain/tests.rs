@@ -6,6 +6,8 @@
 //!   tightened limiter admits nothing that an untouched one, fed the same admitted requests, would refuse, and both are
 //!   alike once the bucket has been full; quotas are as they are (100,000 random schedules).
 
+use std::time::Duration;
+
 use proptest::{prelude::*, test_runner::Config};
 
 use super::*;
@@ -207,4 +209,36 @@ fn tightening_only_ever_takes() {
         let all = Cost::of(requests, 60);
         prop_assert_eq!(tightened.limiter.check(&caller, &all).is_ok(), untouched.limiter.check(&caller, &all).is_ok());
     });
+}
+
+/// Where nobody calls `maintain`, the tier that says so is closed, and no other; a call opens it again.
+#[test]
+fn a_tier_may_close_while_nobody_maintains() {
+    let text = r#"
+        version = 1
+        meters = ["requests"]
+        [tiers.open]
+        account.requests = "1000/s"
+        total.requests = "10k/s"
+        [tiers.watched]
+        on_stall = "deny"
+        account.requests = "1000/s"
+        total.requests = "10k/s"
+    "#;
+    let clock = ManualClock::new();
+    let limiter = Limiter::builder(Plan::from_toml(text).unwrap()).clock(clock.clone()).build().unwrap();
+    let requests = limiter.meter("requests").unwrap();
+    let caller = |tier: &str| limiter.identity(limiter.tier(tier).unwrap(), 17);
+    let ask = |tier: &str| limiter.check(&caller(tier), &Cost::of(requests, 1));
+    clock.advance(Duration::from_secs(299));
+    assert!(ask("open").is_ok() && ask("watched").is_ok());
+    clock.advance(Duration::from_secs(2));
+    assert!(ask("open").is_ok());
+    let denial = ask("watched").unwrap_err();
+    assert_eq!((denial.level(), denial.rule().as_str()), (Level::Tier, "stalled"));
+    assert_eq!(denial.meter().as_str(), "requests");
+    assert!(limiter.reserve(&caller("watched"), &Cost::of(requests, 1)).is_err());
+    assert!(limiter.peek(&caller("watched"), &Cost::of(requests, 1)).is_err());
+    limiter.maintain();
+    assert!(ask("open").is_ok() && ask("watched").is_ok());
 }

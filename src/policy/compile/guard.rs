@@ -66,6 +66,7 @@ impl Compiler<'_> {
             floor,
             light,
             sensitivity,
+            on_stall: tier.on_stall,
             step_up,
         }
     }

@@ -4,7 +4,7 @@ use super::LevelPlan;
 use crate::{
     decision::Name,
     meter::{MAX_METERS, Meter},
-    policy::quantity::Share,
+    policy::{quantity::Share, spec::OnStall},
 };
 
 /// A rule of an account's own, and how much of it may be used: less is *light*, or under the *floor*.
@@ -61,6 +61,8 @@ pub(crate) struct GuardPlan {
     pub(crate) light: [Option<OwnUse>; MAX_METERS],
     /// How much evidence counts.
     pub(crate) sensitivity: Share,
+    /// What becomes of requests while nobody calls `maintain`.
+    pub(crate) on_stall: OnStall,
     /// The tier that would lift a denial; empty for none.
     pub(crate) step_up: Name,
 }
