@@ -12,6 +12,7 @@
 //! | alert | why | what to do |
 //! |---|---|---|
 //! | `time() - tollgate_maintained_seconds > 300` | evidence, calendars and reloads stand still; limits hold | see whether the process is starved, or `then` of the upkeep blocks |
+//! | `rate(tollgate_denied_total{rule="stalled"}[5m]) > 0` | the same, in a tier with `on_stall = "deny"`: it is closed | the same, now |
 //! | `rate(tollgate_denied_total{level="tier"}[5m]) > 0` | a total is spent: honest customers are refused with the others | see who: explain some accounts; raise it for a while with an override of the tier, or add a `light_reserve` |
 //! | `rate(tollgate_denied_total{level="cohort"}[1h])` rises | a fleet, or people who look like one | explain some accounts of it; [`pardon`](crate::Limiter::pardon) those it wronged |
 //! | `tollgate_denied_total{outcome="tightened"}` rises after a release | a client of yours has changed how it behaves | `shadow = true` in `[evidence]`, reload, and look |
