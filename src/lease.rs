@@ -19,7 +19,7 @@
 //!
 //! | stripe's word | what |
 //! |---|---|
-//! | 3n, 3n + 1, 3n + 2 | low, top and basis of the lease on rule n |
+//! | 8n, 8n + 1, 8n + 2 | low, top and basis of the lease on rule n |
 
 use arrayvec::ArrayVec;
 
@@ -35,7 +35,7 @@ use crate::{
     meter::Cost,
     policy::{
         book::Book,
-        plan::{Charge, LevelPlan, Limit, Rule, Under, lines_for},
+        plan::{CACHE_LINE, Charge, LevelPlan, Limit, Rule, StraightRate, Under},
     },
     sync::{AtomicU64, Ordering, stripes, thread_number},
 };
@@ -48,8 +48,8 @@ const PARTS: u64 = 16;
 const MAX_STRIPES: usize = 64;
 /// Requests that a share must be enough for: less would be taken anew at every turn.
 const REQUESTS: u128 = 8;
-/// Words of a lease.
-const LEASE: usize = 3;
+/// Words from one lease to the next: each is in a cache line of its own, at the same place.
+const LEASE: usize = CACHE_LINE;
 
 /// The leases on all totals.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl Leases {
     /// For so many totals of so many rules.
     pub(crate) fn new(tiers: usize, rules: usize) -> Leases {
         let stripes = stripes().min(MAX_STRIPES);
-        let stride = lines_for(LEASE * rules);
+        let stride = rules.max(1);
         let lines = (0..tiers * stripes * stride).map(|_| CacheLine::default()).collect();
         Leases { lines, stripes, stride, taken: AtomicU64::new(0), recalled: AtomicU64::new(0) }
     }
@@ -227,6 +227,27 @@ pub(crate) fn serve<'a>(
     let refunded = refunds.of_bucket(&charge.limit, usize::from(charge.rate));
     let low = lease::serve(&charge.limit, lease, refunded, amount, moment)?;
     Some((stripe.word(LEASE * index)?, low))
+}
+
+/// [`serve`] of a rate of the straight lane, for an `amount` that is at most the burst: the new low, for [`set_low`].
+#[inline(always)]
+pub(crate) fn serve_plainly(
+    stripe: &Line<'_>,
+    rate: &StraightRate,
+    refunded: u64,
+    amount: u64,
+    now: u64,
+) -> Option<u64> {
+    let lease = lease_of(|place| stripe.word(place).map_or(0, |word| word.load()), usize::from(rate.index));
+    lease::serve_plainly(&rate.ticks, lease, refunded, amount, now)
+}
+
+/// Moves up the low of the lease on a rate of the straight lane, under the stripe's guard.
+#[inline(always)]
+pub(crate) fn set_low(stripe: &Line<'_>, rate: &StraightRate, low: u64) {
+    if let Some(word) = stripe.word(LEASE * usize::from(rate.index)) {
+        word.store(low);
+    }
 }
 
 /// Whether parts of a rule's bucket can be leased: what it tells or watches is not seen on a lease.

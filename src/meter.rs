@@ -81,6 +81,14 @@ impl Cost {
 #[derive(Clone, Copy)]
 pub(crate) struct Spent(u8);
 
+impl Spent {
+    /// Those from `meter` on.
+    #[inline]
+    pub(crate) fn from(self, meter: Meter) -> Spent {
+        Spent(self.0 & u8::MAX << meter.index())
+    }
+}
+
 impl Iterator for Spent {
     type Item = Meter;
 

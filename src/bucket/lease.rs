@@ -13,7 +13,10 @@
 mod tests;
 
 use super::{Moment, quota, rate};
-use crate::policy::plan::{Limit, UNLIMITED};
+use crate::policy::{
+    plan::{Limit, UNLIMITED},
+    rate::Ticks,
+};
 
 /// A stretch of one bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,10 +110,7 @@ pub(crate) fn serve(
             if amount > rate.burst {
                 return None;
             }
-            let moved = refunded.saturating_sub(basis);
-            let from = low.saturating_sub(moved).max(rate::supply(rate, moment.now) + rate.slack);
-            let to = from + (amount << rate.shift);
-            (to <= top.saturating_sub(moved)).then_some(to + moved)
+            serve_plainly(&rate.ticks(), lease, refunded, amount, moment.now)
         }
         Limit::Quota(quota) => {
             let (_, window) = moment.window(quota.calendar)?;
@@ -120,6 +120,23 @@ pub(crate) fn serve(
         Limit::Budget { .. } => low.checked_add(amount).filter(|to| *to <= top),
         Limit::InFlight { .. } => None,
     }
+}
+
+/// [`serve`] of a rate, for an `amount` that is at most the burst.
+#[inline(always)]
+pub(crate) fn serve_plainly(
+    ticks: &Ticks,
+    lease: Lease,
+    refunded: u64,
+    amount: u64,
+    now: u64,
+) -> Option<u64> {
+    let Lease { low, top, basis } = lease;
+    let moved = refunded.saturating_sub(basis);
+    let from = low.saturating_sub(moved).max(rate::supplied(ticks.multiplier, now) + ticks.slack);
+    // What is read while another writes the stripe may be anything; then the answer counts for nothing.
+    let to = from.wrapping_add(amount * ticks.token);
+    (to <= top.saturating_sub(moved)).then_some(to.wrapping_add(moved))
 }
 
 /// The bucket's word, once a lease has ended and what it did not serve is given back.

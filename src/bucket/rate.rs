@@ -20,7 +20,7 @@ pub(crate) fn supply(rate: &Rate, now: u64) -> u64 {
 }
 
 #[inline]
-fn supplied(multiplier: u64, now: u64) -> u64 {
+pub(super) fn supplied(multiplier: u64, now: u64) -> u64 {
     // `now` is at most 2^60, so that these bits are free: what is left to do is to take the upper half of a product.
     ((u128::from(now << (u64::BITS - SUPPLY_BITS)) * u128::from(multiplier)) >> u64::BITS) as u64
 }
@@ -47,21 +47,14 @@ pub(crate) fn charge(rate: &Rate, word: u64, amount: u64, factor: Factor, now: u
         .then(|| word.max(supply + rate.slack) + price)
 }
 
-/// Whether [`charge`] admits without a factor.
+/// [`charge`] without a factor, of an `amount` that is at most the burst.
 #[inline(always)]
-pub(crate) fn admits(ticks: &Ticks, word: u64, amount: u64, now: u64) -> bool {
-    // The price is at most the burst's, and both sums stay below 2^64, but that a word that was read while another wrote
-    // it may be anything.
-    amount <= ticks.burst
-        && word
-            .checked_add(amount << ticks.shift)
-            .is_some_and(|claim| claim <= supplied(ticks.multiplier, now) + ticks.burst_ticks)
-}
-
-/// The word after a charge that [`admits`].
-#[inline(always)]
-pub(crate) fn charged(ticks: &Ticks, word: u64, amount: u64, now: u64) -> u64 {
-    word.max(supplied(ticks.multiplier, now) + ticks.slack) + (amount << ticks.shift)
+pub(crate) fn charge_plainly(ticks: &Ticks, word: u64, amount: u64, now: u64) -> Option<u64> {
+    let (supply, price) = (supplied(ticks.multiplier, now), amount * ticks.token);
+    // All sums of a bucket's own stay below 2^64. What is read while another gives the line away may be anything; then the
+    // answer counts for nothing.
+    let claim = word.wrapping_add(price);
+    (claim <= supply + ticks.burst_ticks).then(|| claim.max(supply + ticks.slack + price))
 }
 
 /// The ticks of a full bucket besides `withheld` tokens.

@@ -153,12 +153,12 @@ pub(super) fn every_interval_keeps_the_bound(rate: &Rate, log: &[(u64, u64)]) ->
 }
 
 proptest! {
-    /// What the straight lane asks and charges is what [`rate::charge`] does without a factor, for any word whatever.
+    /// What the straight lane asks and charges is what [`rate::charge`] does without a factor, for any word of a bucket.
     #[test]
     fn straight_is_the_same(
         rate in rates(),
         now in prop_oneof![0..1_000_000_u64, 0..=LATEST],
-        word in prop_oneof![any::<u64>(), 0..=3_u64],
+        word in prop_oneof![0..3_u64 << 62, 0..=3_u64],
         near in -3..=3_i64,
         amount in prop_oneof![any::<u64>(), 1..=3_u64],
     ) {
@@ -166,8 +166,8 @@ proptest! {
         let edge = (rate::supply(&rate, now) + rate.burst_ticks).wrapping_add_signed(near);
         for (word, amount) in [(word, amount), (edge, 1), (edge - (1 << rate.shift).min(edge), 1)] {
             let charged = rate::charge(&rate, word, amount, Factor::ONE, now);
-            let admits = rate::admits(&ticks, word, amount, now);
-            prop_assert_eq!(charged, admits.then(|| rate::charged(&ticks, word, amount, now)));
+            let fits = amount <= ticks.burst;
+            prop_assert_eq!(charged, fits.then(|| rate::charge_plainly(&ticks, word, amount, now)).flatten());
         }
     }
 }

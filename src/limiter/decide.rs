@@ -8,8 +8,8 @@ use crate::{
     decision::{Denial, Level, Name, Receipt, Told},
     evidence::Member,
     id::Identity,
-    meter::Cost,
-    path::{Around, Ask, Lane, Look, Lost, Note, Path, Seen, Stopped},
+    meter::{Cost, Meter},
+    path::{Around, Ask, Course, Lane, Note, Path, Seen, Stopped},
     policy::{book::Book, spec::OnStall},
     sync::Ordering,
     time::Nanos,
@@ -71,20 +71,24 @@ impl Shared {
             return self.decide_slow(book, (identity, cost), now(), Some(note));
         };
         let now = now();
-        let look = lane.look(cost, now.as_u64(), || self.moment(book, now));
-        if let Look::Admitted(seen) | Look::Refused(seen) | Look::Winding(seen) = look {
+        let (course, seen) = lane.look(|| self.moment(book, now));
+        if matches!(course, Course::Straight | Course::Winding) {
             *seat = lane.seat(seen).map(|(slot, generation)| Member { slot, generation });
         }
-        match look {
-            Look::Admitted(seen) => match lane.commit((cost, now.as_u64()), seen, note) {
-                Ok(()) => {
-                    note.charged_by(book);
-                    Ok(Receipt { at: now.as_u64(), told: Told::default() })
-                }
-                Err(lost) => self.decide_lost(book, lane, (cost, now), lost, note),
-            },
-            Look::Refused(seen) => self.refuse(book, lane, (cost, now), seen, note),
-            look => self.decide_around(book, lane, (cost, now), look, note),
+        let gone = match course {
+            Course::Straight => lane.go((cost, now.as_u64()), seen, note),
+            Course::Winding if N::MODE == Mode::Spend => lane.go_leased((cost, now.as_u64()), seen, note),
+            course => Err(course),
+        };
+        match gone {
+            Ok(()) => {
+                note.charged_by(book);
+                Ok(Receipt { at: now.as_u64(), told: Told::default() })
+            }
+            Err(Course::Refused(meter, level)) => {
+                self.refuse(book, lane, (cost, now), ((meter, level), seen), note)
+            }
+            Err(course) => self.decide_around(book, lane, (cost, now), (course, seen), note),
         }
     }
 
@@ -100,45 +104,28 @@ impl Shared {
         book: &Arc<Book>,
         lane: Lane<'_>,
         (cost, now): (&Cost, Nanos),
-        seen: Seen,
+        (by, seen): ((Meter, u8), Seen),
         note: &mut N,
     ) -> Result<Receipt, Denial> {
-        match lane.straight_denial(&self.ask::<N>(book, (cost, now)), seen) {
+        let moment = || self.moment(book, now);
+        match lane.straight_denial((cost, N::MODE, now.as_u64()), by, seen, moment) {
             Some(denial) => Err(denial),
-            None => self.decide_around(book, lane, (cost, now), Look::Refused(seen), note),
+            None => self.decide_around(book, lane, (cost, now), (Course::Refused(by.0, by.1), seen), note),
         }
     }
 
-    /// Goes on from a commit that lost a line to another.
-    #[cold]
-    #[inline(never)]
-    fn decide_lost<N: Note>(
-        &self,
-        book: &Arc<Book>,
-        lane: Lane<'_>,
-        (cost, now): (&Cost, Nanos),
-        lost: Lost,
-        note: &mut N,
-    ) -> Result<Receipt, Denial> {
-        if let Some(told) = lane.commit_lost(self.ask::<N>(book, (cost, now)), lost, note) {
-            note.charged_by(book);
-            return Ok(Receipt { at: now.as_u64(), told });
-        }
-        self.decide_slow(book, (lane.identity(), cost), now, Some(note))
-    }
-
-    /// Goes on from a look that admitted nobody.
+    /// Goes on from where the straight way ended.
     #[inline(never)]
     fn decide_around<N: Note>(
         &self,
         book: &Arc<Book>,
         lane: Lane<'_>,
         (cost, now): (&Cost, Nanos),
-        look: Look,
+        from: (Course, Seen),
         note: &mut N,
     ) -> Result<Receipt, Denial> {
         self.see_to_it(book, lane.identity(), cost, now)?;
-        match lane.go_around(self.ask::<N>(book, (cost, now)), look, note) {
+        match lane.go_around(self.ask::<N>(book, (cost, now)), from, note) {
             Around::Charged(told) => {
                 note.charged_by(book);
                 Ok(Receipt { at: now.as_u64(), told })

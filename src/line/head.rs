@@ -1,5 +1,7 @@
 //! The head of a line: its first cache line, with the control word that guards it all.
 
+use std::num::NonZeroU8;
+
 use super::{
     Backoff,
     meta::{FACTOR, KEY, META, Meta, Standing, is_before_expiry, is_marked, marked_as, may_be_leased},
@@ -32,7 +34,7 @@ impl CacheLine {
 }
 
 /// The control word that a line was read under: without the guard bit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Version(u64);
 
 impl Version {
@@ -93,8 +95,8 @@ impl<'a> Head<'a> {
 
     /// The word at a place that is here.
     #[inline(always)]
-    pub(crate) fn word_at(&self, place: u8) -> Word<'a> {
-        Word(self.0.word(usize::from(place)))
+    pub(crate) fn word_at(&self, place: NonZeroU8) -> Word<'a> {
+        Word(self.0.word(usize::from(place.get())))
     }
 
     /// Whether the slot seems to hold `key`; only the version or the guard makes sure.

@@ -6,7 +6,7 @@ use arrayvec::ArrayVec;
 
 use super::{
     Ask, Home, Note, Refused,
-    lane::{Answer, Charged, Lane, Look, Lost, Seen, TOTAL, finish},
+    lane::{Answer, Charged, Course, Lane, Lost, Seen, TOTAL, finish},
     terms::{Account, Terms},
 };
 use crate::{
@@ -14,7 +14,8 @@ use crate::{
     decision::{Denial, Level, Told},
     lease,
     line::{Backoff, Guard, Head, Held, Version, Word},
-    policy::plan::{Charge, LEVELS, Limit},
+    meter::{Cost, Meter},
+    policy::plan::{Charge, LEVELS, Limit, StraightRate},
     sync::Ordering,
 };
 
@@ -35,9 +36,9 @@ enum Closer<'a> {
     /// On terms that are worked out again under the guards.
     Admitted,
     Refused(Refused<'a>),
-    /// As [`Look::Busy`].
+    /// As [`Course::Busy`].
     Busy,
-    /// As [`Look::Unclear`].
+    /// As [`Course::Unclear`].
     Unclear,
 }
 
@@ -46,19 +47,30 @@ enum Closer<'a> {
 type Served<'a> = Option<(Word<'a>, u64)>;
 
 impl<'a> Lane<'a> {
-    /// Goes on from a look that admitted nobody.
+    /// Goes on from where the straight way ended.
     #[inline(never)]
-    pub(crate) fn go_around(self, ask: Ask<'_>, look: Look, note: &mut impl Note) -> Around {
-        let (ask, mut look) = (&ask, look);
+    pub(crate) fn go_around(
+        self,
+        ask: Ask<'_>,
+        (course, seen): (Course, Seen),
+        note: &mut impl Note,
+    ) -> Around {
+        let (ask, mut course, mut seen) = (&ask, course, seen);
         let mut backoff = Backoff::new();
         for _ in 0..LOOKS {
-            let closer = match look {
-                Look::Admitted(_) => Closer::Admitted,
-                Look::Refused(seen) => self.refused(ask, seen, |_, _| None),
-                Look::Guarded => self.look_guarded(ask),
-                Look::Winding(seen) => self.wind(ask, seen, note),
-                Look::Busy => Closer::Busy,
-                Look::Unclear => Closer::Unclear,
+            if course == Course::Straight {
+                match self.go((ask.cost, ask.moment.now), seen, note) {
+                    Ok(()) => return Around::Charged(Told::default()),
+                    Err(met) => course = met,
+                }
+            }
+            let closer = match course {
+                Course::Refused(..) => self.refused(ask, seen, |_, _| None),
+                Course::Guarded => self.look_guarded(ask),
+                Course::Winding => self.wind(ask, seen, note),
+                Course::Lost(lost) => self.commit_lost(ask, lost, note),
+                Course::Busy => Closer::Busy,
+                Course::Straight | Course::Unclear => Closer::Unclear,
             };
             match closer {
                 Closer::Charged(told) => return Around::Charged(told),
@@ -72,7 +84,7 @@ impl<'a> Lane<'a> {
                 Closer::Refused(refused) => return Around::Denied(refused.denial(ask.moment, false)),
                 Closer::Busy => backoff.wait(),
             }
-            look = self.look(ask.cost, ask.moment.now, || ask.moment);
+            (course, seen) = self.look(|| ask.moment);
         }
         Around::Stuck
     }
@@ -80,42 +92,40 @@ impl<'a> Lane<'a> {
     /// Goes on from a commit that lost a line to another.
     #[cold]
     #[inline(never)]
-    pub(crate) fn commit_lost(self, ask: Ask<'_>, lost: Lost, note: &mut impl Note) -> Option<Told> {
-        let told = self.commit_again(&ask, note)?;
+    fn commit_lost(self, ask: &Ask<'_>, lost: Lost, note: &mut impl Note) -> Closer<'a> {
+        let Some(told) = self.commit_again(ask, note) else { return Closer::Unclear };
         if lost == Lost::Total && ask.mode == Mode::Spend {
             // The thread has met another there, which makes it hot.
-            self.lines.refill(self.book, self.rules, true, &ask);
+            self.lines.refill(self.book, self.rules, true, ask);
         }
-        Some(told)
+        Closer::Charged(told)
     }
 
-    /// As [`look`](Lane::look) asks, where what `leased` answers stands in for a bucket.
+    /// What becomes of the words of all buckets, if they admit, where what `leased` answers stands in for a bucket.
     #[inline(always)]
     fn ask_leased(
         self,
         ask: &Ask<'_>,
-        seen: Seen,
-        charged: &mut Charged<'a>,
         leased: impl Fn(&Charge, u64) -> Option<Served<'a>>,
-    ) -> Look {
+    ) -> Result<Charged<'a>, Course> {
+        let mut charged = Charged::new();
         for meter in ask.cost.spent() {
             let amount = ask.cost.amount(meter);
             for charge in self.rules.plain_charges(meter, self.in_organization()) {
                 let served = match leased(charge, amount) {
-                    Some(served) => served,
+                    Some(served) => served.ok_or(Course::Unclear)?,
                     None => match self.answer(charge, amount, ask) {
-                        Answer::Admit(place, word) => Some((place, word)),
-                        Answer::Refuse(_) => return Look::Refused(seen),
-                        Answer::Guarded => return Look::Guarded,
-                        Answer::Unclear => return Look::Unclear,
+                        Answer::Admit(place, word) => (place, word),
+                        Answer::Refuse(_) => return Err(Course::Refused(meter, 0)),
+                        Answer::Guarded => return Err(Course::Guarded),
+                        Answer::Unclear => return Err(Course::Unclear),
                     },
                 };
-                let Some(served) = served else { return Look::Unclear };
                 // A path has no more rules than there is room for.
                 let _ = charged.try_push(served);
             }
         }
-        Look::Admitted(seen)
+        Ok(charged)
     }
 
     /// The refusal that passes last, of a plain caller. `leased` as for [`Lane::ask_leased`].
@@ -150,29 +160,39 @@ impl<'a> Lane<'a> {
         }
     }
 
-    /// The denial of a straight look that was refused, if what is read belongs together. Nothing but rates is on its way.
+    /// The denial of a straight look that was refused, first by a bucket of `meter` at `level` or after it, if what is read
+    /// belongs together. Nothing but rates is on its way.
     #[inline(always)]
-    pub(crate) fn straight_denial(&self, ask: &Ask<'_>, seen: Seen) -> Option<Denial> {
-        let (now, in_organization) = (ask.moment.now, self.in_organization());
+    pub(crate) fn straight_denial(
+        &self,
+        (cost, mode, now): (&Cost, Mode, u64),
+        (meter, level): (Meter, u8),
+        seen: Seen,
+        moment: impl Fn() -> Moment<'a>,
+    ) -> Option<Denial> {
+        let in_organization = self.in_organization();
         let straights = self.rules.straights(in_organization);
+        let mut admitted = usize::from(level);
         let mut refused: Option<(&Charge, u64, u64)> = None;
-        for meter in ask.cost.spent() {
-            let amount = ask.cost.amount(meter);
-            for straight in straights[meter.index()].as_deref()? {
-                let word = self.word(straight).load();
-                if rate::admits(&straight.ticks, word, amount, now) {
+        for meter in cost.spent().from(meter) {
+            let amount = cost.amount(meter);
+            let rates = straights[meter.index()].as_ref()?.rates.iter().zip(&self.heads);
+            for (rate, head) in rates.skip(std::mem::take(&mut admitted)) {
+                let Some(StraightRate { ticks, place, position, .. }) = rate.as_ref() else { continue };
+                let word = head.word_at(*place).load();
+                if amount <= ticks.burst && rate::charge_plainly(ticks, word, amount, now).is_some() {
                     continue;
                 }
                 let charges = self.rules.plain_charges(meter, in_organization);
-                let new = (charges.get(usize::from(straight.position))?, word, amount);
-                if refused.is_none_or(|old| is_later(new, old, ask.moment)) {
+                let new = (charges.get(usize::from(*position))?, word, amount);
+                if refused.is_none_or(|old| is_later(new, old, moment())) {
                     refused = Some(new);
                 }
             }
         }
         let (charge, word, amount) = refused.filter(|_| self.is_still(seen))?;
         let Limit::Rate(limit) = &charge.limit else { return None };
-        if Refused::plainly(charge, word, amount).is_clamped(ask.mode) {
+        if Refused::plainly(charge, word, amount).is_clamped(mode) {
             return None;
         }
         let refusal = rate::refusal(limit, word, amount, Factor::ONE, 0, now);
@@ -216,26 +236,24 @@ impl<'a> Lane<'a> {
             }
             _ => None,
         };
-        let mut charged = Charged::new();
-        match lane.ask_leased(ask, seen, &mut charged, serve) {
-            Look::Admitted(seen) => match lane.lock(seen) {
+        match lane.ask_leased(ask, serve) {
+            Ok(charged) => match lane.lock(seen) {
                 Ok(guards) => {
                     store(&charged);
                     lane.finish(guards, (ask.cost, ask.moment.now), note);
                     Closer::Charged(Told::default())
                 }
-                Err(lost) => self.commit_lost(*ask, lost, note).map_or(Closer::Unclear, Closer::Charged),
+                Err(lost) => self.commit_lost(ask, lost, note),
             },
-            Look::Refused(seen) => match lane.refused(ask, seen, serve) {
+            Err(Course::Refused(..)) => match lane.refused(ask, seen, serve) {
                 // Not before the leases have been given back.
                 Closer::Refused(refused) if may_be_leased && refused.charge.level == Level::Tier => {
                     Closer::Unclear
                 }
                 closer => closer,
             },
-            Look::Guarded => self.look_guarded(ask),
-            Look::Busy => Closer::Busy,
-            Look::Winding(_) | Look::Unclear => Closer::Unclear,
+            Err(Course::Guarded) => self.look_guarded(ask),
+            Err(_) => Closer::Unclear,
         }
     }
 

@@ -1,4 +1,5 @@
-//! The straight lane: every line is there, under the caller's tier, nobody is in the way, and all rules are rates.
+//! The straight lane: every line is there, under the caller's tier, nobody is in the way, and all rules are rates, of a meter
+//! one at most on each level. Where threads have met on the tier's total, leases stand in for that.
 //!
 //! Nothing here allocates, explains or waits. What does not go straight is decided by [`around`](super::around), or anew by
 //! [`Path`](super::Path), which give the same answers; all that they need is worked out there, so that a plain decision
@@ -6,11 +7,10 @@
 //!
 //! # Cost
 //!
-//! Of each line: its control word, key, meta and factor, and a word for each rule of a meter that is spent, all in one
-//! cache line up to three rules; one compare-exchange, and plain stores. Between look and commit nothing is compared:
-//! a control word that is still what it was before the look shows that nobody wrote since, so that the exchange which
-//! takes the guard is also the second look of a sequence lock. What a word becomes is worked out after it: that is
-//! cheaper than to keep it from the look.
+//! Of each line: its control word, key, meta and factor, and a word for each meter that is spent, all in one cache line; one
+//! compare-exchange, and plain stores. Between look and commit nothing is compared: a control word that is still what it was
+//! before the look shows that nobody wrote since, so that the exchange which takes the guard is also the second look of a
+//! sequence lock, and what the words become is stored as the look worked it out.
 
 use arrayvec::ArrayVec;
 
@@ -22,17 +22,16 @@ use crate::{
     bucket::{self, Factor, Mode, Moment, Opened, Step, rate},
     decision::Level,
     id::Identity,
+    lease,
     line::{Head, Held, Version, Word},
-    meter::Cost,
+    meter::{Cost, MAX_METERS, Meter},
     policy::{
         book::Book,
-        plan::{Charge, Limit, MAX_PATH_RULES, Present, Straight, Straights, TierPlan},
+        plan::{Charge, Limit, MAX_PATH_RULES, PLAIN, Present, StraightRate, TierPlan, place_of},
     },
 };
 
-/// Levels of a plain caller's path.
-pub(super) const PLAIN: usize = 3;
-/// The last of them, that of the tier's total.
+/// The last of the plain levels, that of the tier's total.
 pub(super) const TOTAL: usize = PLAIN - 1;
 
 /// The lines of one request that it has whoever makes it: of its account, its organization and its tier.
@@ -48,30 +47,26 @@ pub(crate) struct Lane<'a> {
     pub(super) homes: [Home; TOTAL],
 }
 
-/// The place of a plain level among the lines of a lane.
-#[inline]
-pub(super) fn place_of(level: Level) -> usize {
-    // Between two of them lies a level of guarded callers.
-    level as usize / 2
-}
-
 /// The words of the buckets that are charged, and what goes there, in the order of the plan's charges.
 pub(super) type Charged<'a> = ArrayVec<(Word<'a>, u64), MAX_PATH_RULES>;
 
 /// The versions of the lines that were looked at; of an organization's only where there is one.
 pub(crate) type Seen = [Version; PLAIN];
 
-/// What a look came to.
-#[derive(Clone, Copy)]
-pub(crate) enum Look {
-    Admitted(Seen),
-    /// By a bucket that is looked for again.
-    Refused(Seen),
-    /// The caller has terms of its own, or what is left of a bucket is kept for some.
+/// What is in a decision's way, as far as it has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Course {
+    /// Nothing: the buckets are to be asked.
+    Straight,
+    /// A rule is no plain rate; or a stripe may hold a lease on the tier's total; or there is an exception for that.
+    Winding,
+    /// The caller has terms of its own.
     Guarded,
-    /// A rule is no plain rate; or a stripe may hold a lease on the tier's total.
-    Winding(Seen),
-    /// A line is being written to, or was meanwhile: look again.
+    /// A bucket, which is looked for again: one of this meter, at or after this place among the levels.
+    Refused(Meter, u8),
+    /// Another, who has written to a line since the look.
+    Lost(Lost),
+    /// Another, who is writing to a line: look again.
     Busy,
     /// A line is another's, or under another tier's rules; or a bucket's window is later than the request's clock; or a
     /// lease does not have the amount.
@@ -86,13 +81,8 @@ pub(crate) enum Lost {
     Total,
 }
 
-/// What asking the buckets came to.
-#[derive(Clone, Copy)]
-enum Asked {
-    Admitted,
-    Refused,
-    Winding,
-}
+/// Of one meter that is spent, a plain caller's buckets and what their words become.
+type Next<'a> = (&'a [Option<StraightRate>; PLAIN], [u64; PLAIN]);
 
 /// A bucket's answer to a plain caller.
 pub(super) enum Answer<'a> {
@@ -163,12 +153,13 @@ impl<'a> Lane<'a> {
         self.homes.get(place_of(level)).copied().unwrap_or(total)
     }
 
-    /// Asks the buckets, and writes nothing. All of the `moment` is asked for only where an account may be new.
+    /// Reads whose lines these are, and writes nothing. The `moment` is asked for only where an account may be new.
     #[inline(always)]
-    pub(crate) fn look<'m>(&self, cost: &Cost, now: u64, moment: impl FnOnce() -> Moment<'m>) -> Look {
+    pub(crate) fn look<'m>(&self, moment: impl FnOnce() -> Moment<'m>) -> (Course, Seen) {
+        let nothing = Seen::default();
         let [account, organization, total] = &self.heads;
         let (Some(account_version), Some(total_version)) = (account.version(), total.version()) else {
-            return Look::Busy;
+            return (Course::Busy, nothing);
         };
         let under = self.rules.under;
         let mut strange = account.differs(&self.identity.account, under) | total.is_not_under(under);
@@ -176,48 +167,108 @@ impl<'a> Lane<'a> {
         let mut factors = account.factor_word();
         let mut organization_version = account_version;
         if let Some(key) = &self.identity.organization {
-            let Some(version) = organization.version() else { return Look::Busy };
+            let Some(version) = organization.version() else { return (Course::Busy, nothing) };
             organization_version = version;
             strange |= organization.differs(key, under);
             factors |= organization.factor_word();
         }
+        let seen = [account_version, organization_version, total_version];
         if strange != 0 {
-            return Look::Unclear;
+            return (Course::Unclear, seen);
         }
         if factors != 0 || may_be_new(self.rules) && is_new(self.rules, self.identity, &moment()) {
-            return Look::Guarded;
+            return (Course::Guarded, seen);
         }
-        let seen = [account_version, organization_version, total_version];
-        if total.factor_word() != 0 {
-            return Look::Winding(seen);
+        (if total.factor_word() == 0 { Course::Straight } else { Course::Winding }, seen)
+    }
+
+    /// Asks the buckets, and if all admit charges every line as it was looked at; else none.
+    #[inline(always)]
+    pub(crate) fn go(&self, ask: (&Cost, u64), seen: Seen, note: &mut impl Note) -> Result<(), Course> {
+        let total = self.heads[TOTAL];
+        let of_total = |rate: &StraightRate, amount| {
+            rate::charge_plainly(&rate.ticks, total.word_at(rate.place).load(), amount, ask.1)
+        };
+        let to_total = |rate: &StraightRate, word| total.word_at(rate.place).store(word);
+        self.go_by(ask, seen, note, of_total, to_total)
+    }
+
+    /// As [`go`](Lane::go) goes, where threads have met on the tier's total: the thread's leases stand in for its buckets.
+    #[inline(never)]
+    pub(crate) fn go_leased(
+        mut self,
+        ask: (&Cost, u64),
+        mut seen: Seen,
+        note: &mut impl Note,
+    ) -> Result<(), Course> {
+        let (total, tier) = (self.heads[TOTAL], self.identity.tier.as_u8());
+        if total.is_marked() || !total.is_hot(ask.1) {
+            return Err(Course::Winding);
         }
-        let straights = self.rules.straights(self.in_organization());
-        match asked(straights, &self.heads, cost, now) {
-            Asked::Admitted => Look::Admitted(seen),
-            Asked::Refused => Look::Refused(seen),
-            Asked::Winding => Look::Winding(seen),
+        let stripe = self.lines.leases.stripe(tier).ok_or(Course::Winding)?;
+        (self.heads[TOTAL], seen[TOTAL]) = (stripe.head(), stripe.head().version().ok_or(Course::Busy)?);
+        if !self.book.is_latest() {
+            return Err(Course::Unclear);
+        }
+        let lines = self.lines;
+        let of_total = |rate: &StraightRate, amount| {
+            let refunded = lines.refunded_of_total(tier, rate.rate);
+            lease::serve_plainly(&stripe, rate, refunded, amount, ask.1)
+        };
+        let to_total = |rate: &StraightRate, low| lease::set_low(&stripe, rate, low);
+        match self.go_by(ask, seen, note, of_total, to_total) {
+            // By whom is found out where all kinds of leases are asked.
+            Err(Course::Refused(..)) => Err(Course::Winding),
+            gone => gone,
         }
     }
 
-    /// Charges every line as it was looked at, or none, in which case somebody has written since. Permits note what they
-    /// need to settle.
+    /// Asks the buckets, those of the tier's total by `of_total`, and charges them, those by `to_total`. What is read may not
+    /// belong together; the versions tell, when they are compared.
     #[inline(always)]
-    pub(crate) fn commit(
+    fn go_by(
         &self,
         (cost, now): (&Cost, u64),
         seen: Seen,
         note: &mut impl Note,
-    ) -> Result<(), Lost> {
-        let guards = self.lock(seen)?;
-        charge(self.rules.straights(self.in_organization()), &self.heads, cost, now);
+        of_total: impl Fn(&StraightRate, u64) -> Option<u64>,
+        to_total: impl Fn(&StraightRate, u64),
+    ) -> Result<(), Course> {
+        let [account, organization, _] = self.heads;
+        let straights = self.rules.straights(self.in_organization());
+        let mut next: ArrayVec<Next<'a>, MAX_METERS> = ArrayVec::new();
+        for meter in cost.spent() {
+            let straight = straights[meter.index()].as_ref().ok_or(Course::Winding)?;
+            let amount = cost.amount(meter);
+            if amount > straight.most {
+                return Err(Course::Refused(meter, 0));
+            }
+            let mut words = [0; PLAIN];
+            for (level, (head, rate)) in [account, organization].iter().zip(&straight.rates).enumerate() {
+                if let Some(StraightRate { ticks, place, .. }) = rate {
+                    let becomes = rate::charge_plainly(ticks, head.word_at(*place).load(), amount, now);
+                    words[level] = becomes.ok_or(Course::Refused(meter, level as u8))?;
+                }
+            }
+            if let Some(rate) = &straight.rates[TOTAL] {
+                words[TOTAL] = of_total(rate, amount).ok_or(Course::Refused(meter, TOTAL as u8))?;
+            }
+            // There is room for every meter.
+            let _ = next.try_push((&straight.rates, words));
+        }
+        let guards = self.lock(seen).map_err(Course::Lost)?;
+        for (rates, words) in &next {
+            for ((head, rate), word) in [account, organization].iter().zip(*rates).zip(words) {
+                if let Some(rate) = rate {
+                    head.word_at(rate.place).store(*word);
+                }
+            }
+            if let Some(rate) = &rates[TOTAL] {
+                to_total(rate, words[TOTAL]);
+            }
+        }
         self.finish(guards, (cost, now), note);
         Ok(())
-    }
-
-    /// The word of a bucket.
-    #[inline(always)]
-    pub(super) fn word(&self, charge: &Straight) -> Word<'a> {
-        self.heads[place_of(charge.level)].word_at(charge.place)
     }
 
     /// Takes the guards if nobody has written to a line since it was looked at.
@@ -298,37 +349,6 @@ impl<'a> Lane<'a> {
                 Answer::Guarded
             }
             Step::Admit(next) => Answer::Admit(place, next),
-        }
-    }
-}
-
-/// Whether all buckets admit. What is read may not belong together; the versions tell, when they are compared.
-// By itself, as `charge` is: in one piece with what is around it, half of its instructions move registers.
-#[inline(never)]
-fn asked(straights: &Straights, heads: &[Head<'_>; PLAIN], cost: &Cost, now: u64) -> Asked {
-    for meter in cost.spent() {
-        let Some(charges) = &straights[meter.index()] else { return Asked::Winding };
-        let amount = cost.amount(meter);
-        for Straight { level, place, ticks, .. } in charges {
-            let word = heads[place_of(*level)].word_at(*place);
-            if !rate::admits(ticks, word.load(), amount, now) {
-                return Asked::Refused;
-            }
-        }
-    }
-    Asked::Admitted
-}
-
-/// Charges the buckets, under the guards of all lines.
-#[inline(never)]
-fn charge(straights: &Straights, heads: &[Head<'_>; PLAIN], cost: &Cost, now: u64) {
-    for meter in cost.spent() {
-        // It is there, or the look had not been straight.
-        let Some(charges) = &straights[meter.index()] else { return };
-        let amount = cost.amount(meter);
-        for Straight { level, place, ticks, .. } in charges {
-            let word = heads[place_of(*level)].word_at(*place);
-            word.store(rate::charged(ticks, word.load(), amount, now));
         }
     }
 }

@@ -190,6 +190,12 @@ impl Lines {
         self.tiers.head(first_slot(tier))
     }
 
+    /// What the bucket of a rate of a tier's total ever gave back.
+    #[inline]
+    pub(super) fn refunded_of_total(&self, tier: u8, rate: u8) -> u64 {
+        self.tiers.refunded(first_slot(tier), rate)
+    }
+
     /// Gives the calling thread a new share of the total of `tier`, if that is hot, or just became so because the thread
     /// has `collided` with another there.
     pub(super) fn refill(&self, book: &Book, rules: &TierPlan, collided: bool, ask: &Ask<'_>) {

@@ -2,7 +2,7 @@
 
 use loom::{sync::Arc, thread};
 
-use super::{Around, Ask, Hints, Hold, Home, Lane, Lines, Look, Note, Path, Spend};
+use super::{Around, Ask, Hints, Hold, Home, Lane, Lines, Note, Path, Spend};
 use crate::{
     bucket::{Factor, Moment},
     id::{Fingerprints, Id, Identity, Tier},
@@ -59,16 +59,10 @@ impl World {
         let ask = Ask { cost: &one(), mode: N::MODE, moment: MOMENT };
         let lane = Lane::find(&self.lines, &self.book, &identity, Hints::default()).unwrap();
         loop {
-            let charged = match lane.look(ask.cost, MOMENT.now, || MOMENT) {
-                Look::Admitted(seen) => match lane.commit((ask.cost, MOMENT.now), seen, note) {
-                    Ok(()) => true,
-                    Err(lost) => lane.commit_lost(ask, lost, note).is_some(),
-                },
-                look => match lane.go_around(ask, look, note) {
-                    Around::Charged(_) => true,
-                    Around::Denied(_) => return false,
-                    Around::Stuck => false,
-                },
+            let charged = match lane.go_around(ask, lane.look(|| MOMENT), note) {
+                Around::Charged(_) => true,
+                Around::Denied(_) => return false,
+                Around::Stuck => false,
             };
             if charged {
                 note.charged_by(&self.book);

@@ -29,7 +29,7 @@ mod terms;
 
 pub(crate) use around::Around;
 pub(crate) use enter::Path;
-pub(crate) use lane::{Lane, Look, Lost, Seen};
+pub(crate) use lane::{Course, Lane, Seen};
 pub(crate) use lines::{Home, Lines};
 use settle::Excepted;
 pub(crate) use settle::Hold;

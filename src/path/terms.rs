@@ -12,11 +12,7 @@
 //!
 //! All is worked out from the account's words as they were read, or are under its guard; nothing else is kept anywhere.
 
-use super::{
-    Ask,
-    lane::{PLAIN, place_of},
-    settle::Excepted,
-};
+use super::{Ask, settle::Excepted};
 use crate::{
     bucket::{self, Factor, Moment, Step},
     decision::{Level, Told},
@@ -26,7 +22,7 @@ use crate::{
     policy::{
         book::Book,
         exception::{Exception, Scope},
-        plan::{Charge, Limit, OwnUse, Present, TierPlan},
+        plan::{Charge, Limit, OwnUse, PLAIN, Present, TierPlan, place_of},
         quantity::Share,
     },
 };

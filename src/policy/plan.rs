@@ -4,6 +4,7 @@
 mod evidence;
 mod guard;
 mod room;
+mod straight;
 
 pub(crate) use evidence::{
     EvidencePlan, KINDS, MAX_ATTRIBUTES, MAX_COHORTS, MAX_SIGNALS, RING_CELLS, SignalPlan,
@@ -12,12 +13,13 @@ pub(crate) use guard::{GuardPlan, OwnUse, Ramp};
 pub(crate) use room::{
     CACHE_LINE, Capacity, FIRST_RULES, GROUP, HEADER, RATE_WORDS, Room, Words, groups_for, lines_for,
 };
+pub(crate) use straight::{PLAIN, Straight, StraightRate, Straights, place_of};
 
 use std::sync::Arc;
 
 use super::{
     quantity::{TokenRate, WindowLimit},
-    rate::{Rate, Ticks},
+    rate::Rate,
     spec::{OnDrop, OnStall, Policy},
 };
 use crate::{
@@ -135,36 +137,6 @@ struct Charges {
     without_organization: usize,
     /// How many are of account, tier and organization.
     plain: usize,
-}
-
-/// By meter, the buckets that an amount is charged to by a plain caller, as the straight lane reads them; nothing where not
-/// all are of its kind.
-pub(crate) type Straights = [Option<Box<[Straight]>>; MAX_METERS];
-
-/// One bucket that an amount is charged to, in as few bytes as a plain caller's charge takes: a rate of which nothing is
-/// kept for anybody, whose word is among the first of its line.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Straight {
-    pub(crate) level: Level,
-    /// Of the bucket's word in its line.
-    pub(crate) place: u8,
-    /// Its own among the charges of its meter.
-    pub(crate) position: u8,
-    pub(crate) ticks: Ticks,
-}
-
-impl Straight {
-    fn of((position, charge): (usize, &Charge)) -> Option<Straight> {
-        let Charge { level, index, limit, .. } = *charge;
-        match limit {
-            Limit::Rate(rate) if charge.is_plain() && usize::from(index) < FIRST_RULES => {
-                // A path has at most `MAX_PATH_RULES`.
-                let position = position as u8;
-                Some(Straight { level, place: HEADER as u8 + index, position, ticks: rate.ticks() })
-            }
-            _ => None,
-        }
-    }
 }
 
 /// The levels that are on one request's path.
@@ -289,7 +261,7 @@ impl TierPlan {
                     return None;
                 }
                 let charges = Meter::from_index(meter).map(|meter| tier.plain_charges(meter, organization));
-                charges?.iter().enumerate().map(Straight::of).collect()
+                Straight::of(charges?).map(Box::new)
             })
         });
         tier

@@ -43,7 +43,8 @@ pub(crate) struct Ticks {
     pub(crate) burst_ticks: u64,
     pub(crate) multiplier: u64,
     pub(crate) slack: u64,
-    pub(crate) shift: u32,
+    /// Ticks of a token: multiplying by it leaves more registers free than a shift does.
+    pub(crate) token: u64,
 }
 
 /// Why numbers do not make a rate, with the nearest that would.
@@ -103,7 +104,7 @@ impl Rate {
     #[inline(always)]
     pub(crate) fn ticks(&self) -> Ticks {
         let Rate { burst, burst_ticks, multiplier, slack, shift, .. } = *self;
-        Ticks { burst, burst_ticks, multiplier, slack, shift }
+        Ticks { burst, burst_ticks, multiplier, slack, token: 1 << shift }
     }
 
     /// The most tokens that this rate gives in any interval of `nanos`: burst and what is supplied meanwhile.

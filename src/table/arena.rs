@@ -4,7 +4,7 @@ use crate::{
     bucket::KEPT_WORDS,
     line::{CacheLine, Head, Line, Refunds},
     policy::plan::lines_for,
-    sync::AtomicU64,
+    sync::{AtomicU64, Ordering},
 };
 
 #[derive(Debug)]
@@ -53,6 +53,13 @@ impl Arena {
     pub(crate) fn refunds(&self, slot: u32) -> Refunds<'_> {
         let rest = self.cold.get(slot as usize * self.cold_stride..);
         Refunds::new(rest.and_then(|rest| rest.get(..self.cold_stride)).unwrap_or(&[]))
+    }
+
+    /// What the bucket of the `rate`th rate of that line ever gave back.
+    #[inline]
+    pub(crate) fn refunded(&self, slot: u32, rate: u8) -> u64 {
+        let place = slot as usize * self.cold_stride + usize::from(rate) * KEPT_WORDS;
+        self.cold.get(place).map_or(0, |word| word.load(Ordering::Relaxed))
     }
 
     pub(crate) fn bytes(&self) -> usize {
