@@ -192,6 +192,11 @@ impl Calendar {
             && (self.period != Period::Week || self.week_start == other.week_start)
     }
 
+    /// What its windows are: period, zone, and the day that weeks start on.
+    pub(crate) fn windows(&self) -> (Period, &str, Weekday) {
+        (self.period, &self.zone, self.week_start)
+    }
+
     /// Unix time of the first nanosecond of window `number`, or of the first window after it that there is.
     pub(crate) fn start_of(&self, number: u32) -> i64 {
         let after = self.segments.partition_point(|segment| segment.first <= number);

@@ -8,7 +8,10 @@
 
 mod sip;
 
+use std::fmt;
+
 use ahash::RandomState;
+use serde::{Serialize, Serializer};
 
 use sip::Sip;
 
@@ -75,19 +78,26 @@ impl Key {
     }
 }
 
+/// A checksum of bytes: they are as they were, as far as accidents go.
+pub(crate) fn checksum(bytes: &[u8]) -> u64 {
+    let [first, _] = Sip::new([0; 16]).hash(bytes);
+    first
+}
+
 /// Where keys go in a table.
 #[derive(Clone)]
 pub(crate) struct Places(RandomState);
 
-impl std::fmt::Debug for Places {
+impl fmt::Debug for Places {
     /// Never shows the seeds.
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("Places")
     }
 }
 
 /// Turns identifiers into keys.
 pub(crate) struct Fingerprints {
+    secret: [u8; 16],
     hasher: Sip,
     places: Places,
 }
@@ -96,7 +106,12 @@ impl Fingerprints {
     pub(crate) fn new(secret: [u8; 16]) -> Fingerprints {
         let hasher = Sip::new(secret);
         let ([first, second], [third, fourth]) = (hasher.hash(&[1]), hasher.hash(&[2]));
-        Fingerprints { hasher, places: Places(RandomState::with_seeds(first, second, third, fourth)) }
+        Fingerprints { secret, hasher, places: Places(RandomState::with_seeds(first, second, third, fourth)) }
+    }
+
+    /// What all of it depends on.
+    pub(crate) fn secret(&self) -> [u8; 16] {
+        self.secret
     }
 
     pub(crate) fn places(&self) -> Places {
@@ -129,12 +144,88 @@ impl Fingerprints {
     fn place(&self, kind: Kind, words: [u64; 2]) -> Key {
         Key::kept(words, kind as u8, &self.places)
     }
+
+    /// The fingerprint of a text, as kept for it.
+    pub(crate) fn of_text(&self, text: &str) -> Fingerprint {
+        Fingerprint(self.fingerprint(text))
+    }
 }
 
-impl std::fmt::Debug for Fingerprints {
+impl fmt::Debug for Fingerprints {
     /// Never shows the secret.
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("Fingerprints")
+    }
+}
+
+/// What is kept of a text id: 128 bits under the limiter's secret, of which the text cannot be told. Prints as 32 hexadecimal
+/// digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Fingerprint([u64; 2]);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [first, second] = self.0;
+        write!(out, "{first:016x}{second:016x}")
+    }
+}
+
+impl Serialize for Fingerprint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// An identifier as a limiter keeps it: numbers as they are, texts as fingerprints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeptId {
+    /// A database key or the like.
+    Integer(u64),
+    /// A UUID as its 128 bits.
+    Uuid(u128),
+    /// Of a text ([`Limiter::fingerprint`](crate::Limiter::fingerprint)).
+    Fingerprint(Fingerprint),
+    /// Of the text that tells a caller without a credential.
+    Anonymous(Fingerprint),
+}
+
+impl KeptId {
+    /// What a line keeps in `words` and `kind`; `None` where that is no identifier.
+    pub(crate) fn new(words: [u64; 2], kind: u8) -> Option<KeptId> {
+        let [low, high] = words;
+        match kind {
+            _ if kind == Kind::Integer as u8 => (high == 0).then_some(KeptId::Integer(low)),
+            _ if kind == Kind::Uuid as u8 => Some(KeptId::Uuid(u128::from(high) << 64 | u128::from(low))),
+            _ if kind == Kind::Text as u8 => Some(KeptId::Fingerprint(Fingerprint(words))),
+            _ if kind == Kind::Anonymous as u8 => Some(KeptId::Anonymous(Fingerprint(words))),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn words_and_kind(self) -> ([u64; 2], u8) {
+        match self {
+            KeptId::Integer(id) => ([id, 0], Kind::Integer as u8),
+            KeptId::Uuid(id) => ([id as u64, (id >> 64) as u64], Kind::Uuid as u8),
+            KeptId::Fingerprint(Fingerprint(words)) => (words, Kind::Text as u8),
+            KeptId::Anonymous(Fingerprint(words)) => (words, Kind::Anonymous as u8),
+        }
+    }
+
+    pub(crate) fn key(self, places: &Places) -> Key {
+        let (words, kind) = self.words_and_kind();
+        Key::kept(words, kind, places)
+    }
+}
+
+impl fmt::Display for KeptId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeptId::Integer(id) => write!(out, "{id}"),
+            KeptId::Uuid(id) => write!(out, "uuid:{id:032x}"),
+            KeptId::Fingerprint(id) => write!(out, "text:{id}"),
+            KeptId::Anonymous(id) => write!(out, "anonymous:{id}"),
+        }
     }
 }
 

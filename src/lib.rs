@@ -15,6 +15,7 @@
 //! | `lease` | what many threads spend of a tier's total without meeting on its line |
 //! | `path` | the lines of one request: find, look, commit |
 //! | `evidence` | observations to evidence, evidence to factors and cohorts |
+//! | `checkpoint` | what outlives the process: format, stores, restoring |
 //! | `limiter` | the front |
 //! | `upkeep` | what calls `maintain` |
 //! | `wait` | waiting until admitted, on any runtime (feature `wait`) |
@@ -36,6 +37,7 @@ mod table;
 mod lease;
 mod path;
 mod evidence;
+mod checkpoint;
 mod limiter;
 mod upkeep;
 #[cfg(feature = "wait")]
@@ -49,12 +51,16 @@ pub mod fleets;
 pub mod performance;
 
 pub use calendar::{Period, Weekday};
+#[cfg(feature = "store")]
+pub use checkpoint::FileStore;
+pub use checkpoint::{Block, CheckpointError, Counted, MemoryStore, Store, StoreError, Usage};
 pub use decision::{Denial, Level, Name, Receipt, Retry, RuleName};
-pub use id::{Id, Identity, Organization, Tier};
+pub use id::{Fingerprint, Id, Identity, KeptId, Organization, Tier};
 pub use limiter::{
-    Attribute, AttributeValue, Attributes, Audit, BuildError, Builder, Caller, Evidence, EvidenceStatistics,
-    Explanation, Limiter, Maintenance, Observed, Override, OverrideError, OverrideState, Permit, Report,
-    RuleState, ShadowCount, Signal, SignalError, Statistics, Subject, WallClock, Whom,
+    Attribute, AttributeValue, Attributes, Audit, BuildError, Builder, Caller, CheckpointStatus,
+    Checkpointing, Evidence, EvidenceStatistics, Explanation, Export, Limiter, Maintenance, Observed,
+    Override, OverrideError, OverrideState, Permit, Report, Restored, RuleState, ShadowCount, Signal,
+    SignalError, Statistics, Subject, WallClock, Whom,
 };
 pub use meter::{Cost, MAX_METERS, Meter};
 pub use path::Settlement;

@@ -41,14 +41,14 @@ mod head;
 pub(crate) mod loom_tests;
 mod meta;
 
-pub(crate) use head::{CacheLine, Head, Held, Version, Word};
+pub(crate) use head::{CacheLine, Head, Held, Stamp, Version, Word};
 pub(crate) use meta::{Meta, Standing};
 
 use std::ops::{Deref, DerefMut};
 
 use crate::{
     bucket::{KEPT_WORDS, Kept},
-    id::Key,
+    id::{KeptId, Key},
     policy::plan::{CACHE_LINE, HEADER, Limit, MAX_RULES, Under},
     sync::{AtomicU64, Ordering, fence, spin_loop, yield_now},
 };
@@ -124,6 +124,11 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     pub(crate) fn holds(&self, key: &Key) -> bool {
         self.key == key.words && self.meta.kind() == key.kind
+    }
+
+    /// The identifier of the line's subject; none of a line that is nobody's.
+    pub(crate) fn id(&self) -> Option<KeptId> {
+        KeptId::new(self.key, self.meta.kind())
     }
 
     /// What evidence has done to the subject, at `now`.

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use crate::{
     calendar::Calendar,
     decision::{Level, Refusal, Wait},
-    policy::plan::{Limit, Rule, UNLIMITED},
+    policy::plan::{Limit, Quota, Rule, UNLIMITED},
     time::{Anchor, Nanos},
 };
 
@@ -41,6 +41,11 @@ impl Moment<'_> {
     /// Limiter time of an instant of unix time.
     fn limiter_time(&self, unix: i64) -> u64 {
         self.anchor.limiter_time(unix)
+    }
+
+    /// The window that a quota is in.
+    pub(crate) fn window_of(&self, quota: &Quota) -> Option<crate::calendar::Window> {
+        self.window(quota.calendar).map(|(_, window)| window)
     }
 
     #[inline]

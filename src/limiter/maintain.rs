@@ -7,9 +7,9 @@
 #[cfg(all(test, feature = "toml"))]
 mod tests;
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
-use super::{Limiter, Shared, wall::WallClock};
+use super::{Limiter, Shared, checkpoint::Checkpointing, wall::WallClock};
 use crate::{
     adapt::{BIT, Curve, ONE},
     bucket::{Factor, Moment},
@@ -70,6 +70,10 @@ pub struct Maintenance {
     pub behind: bool,
     /// What the wall clock has done since it was last looked at.
     pub wall_clock: WallClock,
+    /// What was done about the checkpoint.
+    pub checkpoint: Checkpointing,
+    /// How long until a call does more about it, 0 while one is under way; `None` without a store.
+    pub next_checkpoint: Option<Duration>,
 }
 
 impl Maintenance {
@@ -217,7 +221,8 @@ impl Limiter {
     /// to factors and cohorts. To be called about once a minute, from any thread; a second that comes meanwhile does nothing.
     ///
     /// A call takes in at most 65,536 observations, and looks at 4,096 accounts besides, in turn; after a
-    /// [`reload`](Limiter::reload) it brings over 32,768 lines. If
+    /// [`reload`](Limiter::reload) it brings over 32,768 lines. Of a checkpoint that is due it looks at 32,768 places, and writes
+    /// a block of some 128 KiB ([when](Maintenance::next_checkpoint) to call again for more). If
     /// it is never called, limits are as the policy has them.
     pub fn maintain(&self) -> Maintenance {
         self.shared.maintain(self.now())
@@ -230,7 +235,11 @@ impl Shared {
         let wall_clock = self.keep_wall_clock();
         self.end_overrides(now);
         let behind = !self.bring_over();
-        let nothing = Maintenance { wall_clock, behind, ..Maintenance::default() };
+        let checkpoint = self.step_checkpoint(now);
+        self.names.tidy(|id| self.lines.organizations.knows(id));
+        let next_checkpoint = self.next_checkpoint(now);
+        let nothing =
+            Maintenance { wall_clock, behind, checkpoint, next_checkpoint, ..Maintenance::default() };
         let Some(observer) = &self.observer else { return nothing };
         let Some(mut state) = observer.state.try_lock() else { return Maintenance { busy: true, ..nothing } };
         let State { correlators, changes } = &mut *state;

@@ -3,18 +3,22 @@
 mod audit;
 mod books;
 mod builder;
+mod checkpoint;
 mod decide;
 mod explain;
 mod maintain;
+mod names;
 mod observe;
 mod overrides;
 #[cfg(feature = "tower")]
 mod own;
 mod permit;
 mod reload;
+mod restore;
 mod shadow;
 mod signal;
 mod statistics;
+mod usage;
 mod wall;
 // The tests' policy is text.
 #[cfg(all(test, feature = "toml"))]
@@ -22,6 +26,7 @@ mod tests;
 
 pub use audit::Audit;
 pub use builder::{BuildError, Builder};
+pub use checkpoint::{CheckpointStatus, Checkpointing};
 pub use explain::{Explanation, RuleState};
 pub use maintain::{EvidenceStatistics, Maintenance};
 pub use observe::{Attribute, AttributeValue, Attributes, Observed};
@@ -29,15 +34,19 @@ pub use overrides::{Override, OverrideError, OverrideState, Whom};
 #[cfg(feature = "tower")]
 pub(crate) use own::OwnRule;
 pub use permit::Permit;
+pub use restore::Restored;
 pub use shadow::ShadowCount;
 pub use signal::{Evidence, Report, Signal, SignalError};
 pub use statistics::Statistics;
+pub use usage::Export;
 pub use wall::WallClock;
 
 use std::{fmt, sync::Arc};
 
 use books::Books;
+use checkpoint::Checkpoints;
 use maintain::Observer;
+use names::Names;
 use reload::Sweep;
 use statistics::Counters;
 use wall::Wall;
@@ -102,6 +111,8 @@ struct Shared {
     sweep: Sweep,
     /// When `maintain` was last called, in limiter time; at first when the limiter was built.
     maintained: AtomicU64,
+    names: Names,
+    checkpoints: Option<Checkpoints>,
 }
 
 /// The clock; the usual one without a call through a table.
@@ -214,9 +225,15 @@ impl Limiter {
         Identity::new(self.shared.fingerprints.key(account.into()), tier)
     }
 
-    /// An organization, for [`Identity::in_organization`].
+    /// An organization, for [`Identity::in_organization`]. Where it is a text, it is what usage calls it: the first time, that
+    /// takes a lock and memory.
     pub fn organization<'a>(&self, organization: impl Into<Id<'a>>) -> Organization {
-        Organization { key: self.shared.fingerprints.key(organization.into()) }
+        let id = organization.into();
+        let key = self.shared.fingerprints.key(id);
+        if let Id::Text(name) = id {
+            self.shared.names.tell(&key, name);
+        }
+        Organization { key }
     }
 
     /// The identity of a caller without a credential, told apart by `key` (an address, say); `None` if the policy
@@ -318,7 +335,9 @@ impl Limiter {
     /// are open are settled there, and on the account are counted no-ops ([`Settlement::stale`](crate::Settlement::stale)).
     pub fn forget(&self, account: &Identity) -> bool {
         self.shared.lift(&Scope::Account(account.account), self.now());
-        self.shared.lines.forget(Level::Account, &account.account)
+        let known = self.shared.lines.forget(Level::Account, &account.account);
+        self.shared.forget_kept(Level::Account, &account.account);
+        known
     }
 }
 
@@ -329,6 +348,14 @@ impl fmt::Debug for Limiter {
 }
 
 impl Source {
+    #[inline]
+    fn now(&self) -> Nanos {
+        Nanos::new(match self {
+            Source::System(clock) => clock.elapsed(),
+            Source::Other(clock) => clock.elapsed(),
+        })
+    }
+
     fn unix(&self) -> i64 {
         match self {
             Source::System(clock) => clock.unix(),
@@ -340,10 +367,7 @@ impl Source {
 impl Shared {
     #[inline]
     fn now(&self) -> Nanos {
-        Nanos::new(match &self.clock {
-            Source::System(clock) => clock.elapsed(),
-            Source::Other(clock) => clock.elapsed(),
-        })
+        self.clock.now()
     }
 
     #[inline]

@@ -64,6 +64,11 @@ impl Wall {
         Anchor { origin, held: self.held.load(Ordering::Relaxed).cast_signed() }
     }
 
+    /// Lets unix time stand still at `unix` until the clock has caught up with it.
+    pub(super) fn hold(&self, unix: i64) {
+        self.held.store(self.anchor().held.max(unix).cast_unsigned(), Ordering::Relaxed);
+    }
+
     /// Follows a wall clock that shows `unix` at `now`, forward by at most `most`.
     fn follow(&self, now: Nanos, unix: i64, most: i64) -> WallClock {
         let Some(_moves) = self.moves.try_lock() else { return WallClock::Steady };

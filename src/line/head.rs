@@ -45,6 +45,30 @@ impl Version {
     }
 }
 
+/// What tells whether a line was written to since: equal where it was not, unless exactly 2^32 times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp(u64);
+
+impl Stamp {
+    /// Of no line.
+    pub(crate) const NEVER: Stamp = Stamp(!GUARD);
+
+    /// The same with a bit of whoever keeps it, and without it.
+    pub(crate) fn with(self, bit: bool) -> Stamp {
+        Stamp(self.0 & !GUARD | u64::from(bit))
+    }
+
+    /// That bit.
+    pub(crate) fn bit(self) -> bool {
+        self.0 & GUARD != 0
+    }
+
+    /// Whether it is another stamp of the same subject in the slot.
+    pub(crate) fn is_of_subject(self, other: Stamp) -> bool {
+        generation_of(self.0) == generation_of(other.0)
+    }
+}
+
 /// The word of one rule.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Word<'a>(&'a AtomicU64);
@@ -188,6 +212,12 @@ impl<'a> Head<'a> {
     /// Whether there is an exception to be looked up.
     pub(crate) fn is_marked(&self) -> bool {
         is_marked(self.factor_word())
+    }
+
+    /// Taken before the line is read: whoever writes later leaves another.
+    pub(crate) fn stamp(&self) -> Stamp {
+        // Pairs with the store in `Held::drop`. Of a line that is being written, what it was before.
+        Stamp(self.control().load(Ordering::Acquire) & !GUARD)
     }
 
     /// How many subjects the slot has held.

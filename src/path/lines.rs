@@ -22,9 +22,9 @@ pub(crate) struct Lines {
     pub(crate) accounts: Subjects,
     pub(crate) organizations: Subjects,
     /// For each tier its total, the overflow lines of its accounts and of its organizations, and its pool.
-    tiers: Arena,
+    pub(super) tiers: Arena,
     /// For each cohort a line for each tier; none where nothing is observed.
-    cohorts: Arena,
+    pub(super) cohorts: Arena,
     pub(crate) leases: Leases,
     moves: Moves,
 }
@@ -49,7 +49,7 @@ pub(crate) enum Home {
 }
 
 /// Lines of a tier in the tiers' arena.
-const TIER_LINES: u32 = 4;
+pub(super) const TIER_LINES: u32 = 4;
 
 /// The slot of the first line of a tier, its total.
 #[inline]

@@ -17,6 +17,7 @@
 mod around;
 mod enter;
 mod judge;
+mod keep;
 mod lane;
 mod lines;
 #[cfg(all(test, tollgate_loom))]
@@ -29,6 +30,7 @@ mod terms;
 
 pub(crate) use around::Around;
 pub(crate) use enter::Path;
+pub(crate) use keep::Found;
 pub(crate) use lane::{Course, Lane, Seen};
 pub(crate) use lines::{Home, Lines};
 use settle::Excepted;

@@ -16,10 +16,12 @@
 
 mod arena;
 mod index;
+mod keep;
 #[cfg(all(test, tollgate_loom))]
 mod loom_tests;
 
 pub(crate) use arena::{Arena, OutOfMemory};
+pub(crate) use keep::Kept;
 
 use crate::{
     bucket::{self, Moment},
@@ -33,6 +35,7 @@ use crate::{
     sync::{Ordering, fence},
 };
 use index::{Index, WAYS};
+use keep::Moved;
 
 /// Slots found through an index.
 #[derive(Debug)]
@@ -112,6 +115,7 @@ pub(crate) struct Subjects {
     places: Places,
     table: Table,
     parked: Table,
+    moved: Moved,
 }
 
 /// The book that was decided by is not the latest any more.
@@ -133,12 +137,10 @@ impl Subjects {
         places: Places,
     ) -> Result<Subjects, OutOfMemory> {
         let Words { rules, rates, lasting } = words;
-        Ok(Subjects {
-            level,
-            places,
-            table: Table::new(capacity, (rules, rates))?,
-            parked: Table::new(if lasting > 0 { parked } else { 0 }, (lasting, 0))?,
-        })
+        let table = Table::new(capacity, (rules, rates))?;
+        let parked = Table::new(if lasting > 0 { parked } else { 0 }, (lasting, 0))?;
+        let moved = Moved::new(table.arena.slots() + parked.arena.slots())?;
+        Ok(Subjects { level, places, table, parked, moved })
     }
 
     #[inline(always)]
@@ -195,7 +197,7 @@ impl Subjects {
             |line| self.may_leave(book, &line.snapshot(), moment),
             |guard| self.leave(book, guard, moment),
         )?;
-        let unparked = self.unpark(book, key, under, moment).ok()?;
+        let unparked = self.unpark(book, (key, slot), under, moment).ok()?;
         self.table.index.clear(slot);
         let words = unparked.as_ref().unwrap_or(start);
         guard.replace(
@@ -292,6 +294,8 @@ impl Subjects {
             )
         });
         let Some((slot, mut place)) = taken else { return false };
+        // Before it goes from where it is: a checkpoint finds it in one of the two places.
+        self.moved.set(self.table.arena.slots() + slot as usize);
         self.parked.index.clear(slot);
         place.replace(Some((&key, under)), &packed, self.parked.arena.refunds(slot));
         self.parked.index.set(slot, key.hash);
@@ -318,11 +322,12 @@ impl Subjects {
         })
     }
 
-    /// Takes the words of `key` out of the parked table, if any are there; an error where the book is not the latest.
+    /// Takes the words of `key` out of the parked table for its slot `to`, whose guard is held, if any are there; an error
+    /// where the book is not the latest.
     fn unpark(
         &self,
         book: &Book,
-        key: &Key,
+        (key, to): (&Key, u32),
         under: Under,
         moment: &Moment<'_>,
     ) -> Result<Option<[u64; MAX_RULES]>, Stale> {
@@ -336,6 +341,8 @@ impl Subjects {
             return Err(Stale);
         }
         let seen = guard.snapshot();
+        // As in `park`.
+        self.moved.set(to as usize);
         self.parked.index.clear(slot);
         guard.replace(None, &[], self.parked.arena.refunds(slot));
         Ok(Some(self.unpacked(book, &seen.words, seen.meta.under(), under, moment)))
@@ -394,7 +401,7 @@ impl Subjects {
         Occupancy {
             subjects: self.table.index.occupied(),
             parked: self.parked.index.occupied(),
-            bytes: self.table.bytes() + self.parked.bytes(),
+            bytes: self.table.bytes() + self.parked.bytes() + self.moved.bytes(),
         }
     }
 }

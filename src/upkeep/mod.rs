@@ -84,6 +84,7 @@ impl Upkeep {
 
 /// How long to wait after a call that did so much.
 fn pause(done: &Maintenance, period: Duration) -> Duration {
+    let period = done.next_checkpoint.map_or(period, |due| period.min(due.max(SOON)));
     if done.behind || done.has_more() { period.min(SOON) } else { period }
 }
 

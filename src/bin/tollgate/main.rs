@@ -22,6 +22,7 @@ mod score;
 mod sink;
 mod suggest;
 mod trace;
+mod usage;
 
 use std::{
     io::{BufWriter, Write},
@@ -54,6 +55,7 @@ enum Command {
     Suggest(SuggestArguments),
     Ablate(AblateArguments),
     Campaign(CampaignArguments),
+    Usage(UsageArguments),
     Convert(Box<convert::Arguments>),
 }
 
@@ -156,6 +158,21 @@ struct AblateArguments {
     scale: ScaleArguments,
 }
 
+/// Prints what a file of checkpoints has counted: of each account, organization and tier, every quota in its window and every
+/// budget, as comma-separated text.
+///
+/// Texts were kept as fingerprints (`text:...`), which `Limiter::fingerprint` makes of a name; organizations have their names. A
+/// file that a limiter has open is locked: copy it, and read the copy.
+#[derive(Args)]
+struct UsageArguments {
+    /// The file.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// A line of JSON for each account, organization and tier.
+    #[arg(long)]
+    json: bool,
+}
+
 /// Writes the generated campaign as a trace.
 #[derive(Args)]
 struct CampaignArguments {
@@ -232,6 +249,9 @@ fn run(command: Command) -> Result<(), Failure> {
             &mut BufWriter::new(std::io::stdout().lock()),
         ),
         Command::Convert(arguments) => convert::run(&arguments),
+        Command::Usage(UsageArguments { file, json }) => {
+            usage::run(&file, json, &mut BufWriter::new(std::io::stdout().lock()))
+        }
         Command::Campaign(arguments) => export::run(&mut arguments.scale.campaign(), &arguments.out),
     }
 }

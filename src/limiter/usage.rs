@@ -1,0 +1,169 @@
+//! Usage: what was counted, for a customer, a bill, an operator. It reads the live tables, and needs no store.
+
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use super::{Limiter, Shared, Whom};
+use crate::{
+    calendar::Period,
+    checkpoint::{Counted, Usage, counted},
+    decision::{Level, Name},
+    id::Fingerprint,
+    meter::Meter,
+    path::Found,
+};
+
+impl Limiter {
+    /// What the quotas and budgets of an account, an organization or a tier have counted of `meter`; of `period`, only the
+    /// quotas of windows of that length. Empty for whom nothing is known. Allocates, and takes back leases of a tier: not for
+    /// the request path.
+    ///
+    /// ```
+    /// use tollgate::{Cost, Limiter, Period, Plan, Whom};
+    ///
+    /// let plan = Plan::from_toml(
+    ///     r#"
+    ///     version = 1
+    ///     meters = ["requests"]
+    ///     capacity = { accounts = 1000, organizations = 100 }
+    ///     [tiers.free]
+    ///     total = "unlimited"
+    ///     account.requests = [{ quota = "10/day" }, { quota = "200/month" }]
+    ///     "#,
+    /// )?;
+    /// let limiter = Limiter::builder(plan).build()?;
+    /// let (free, requests) = (limiter.tier("free").unwrap(), limiter.meter("requests").unwrap());
+    /// let caller = limiter.identity(free, "acct_17");
+    /// assert!(limiter.check(&caller, &Cost::of(requests, 3)).is_ok());
+    ///
+    /// let month = limiter.usage(Whom::Account(&caller), requests, Some(Period::Month));
+    /// assert_eq!((month[0].used, month[0].limit), (3, Some(200)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn usage(&self, whom: Whom<'_>, meter: Meter, period: Option<Period>) -> Vec<Counted> {
+        let shared = &self.shared;
+        let book = shared.books.copy();
+        let moment = shared.moment(&book, self.now());
+        let lines = &shared.lines;
+        let found = match whom {
+            Whom::Account(identity) => lines.kept_of(&book, Level::Account, &identity.account, &moment),
+            Whom::Organization(identity) => identity
+                .organization
+                .as_ref()
+                .and_then(|key| lines.kept_of(&book, Level::Organization, key, &moment)),
+            Whom::Tier(tier) => {
+                lines.recall_all(&book, &book.plan.tiers, &moment);
+                lines.kept_total(&book, tier.as_u8(), &moment)
+            }
+        };
+        let usage = found.and_then(|found| shared.usage_of(found));
+        let name = book.plan.meters.get(meter.index()).map(|meter| meter.name);
+        let mut counted = usage.map_or(Vec::new(), |usage| usage.counted);
+        counted.retain(|one| Some(one.meter) == name && (period.is_none() || one.period == period));
+        counted
+    }
+
+    /// Goes through all accounts, organizations and tiers of which something is known. An account or organization that moves
+    /// between tables meanwhile may be met twice, or not. Nobody waits for it.
+    ///
+    /// Integers and UUIDs are told as they are, texts as [`fingerprint`](Limiter::fingerprint)s to be joined on,
+    /// organizations and tiers by name.
+    pub fn export(&self) -> Export {
+        let shared = &self.shared;
+        let book = shared.books.copy();
+        shared.lines.recall_all(&book, &book.plan.tiers, &shared.moment(&book, self.now()));
+        Export { limiter: self.clone(), place: 0 }
+    }
+
+    /// The `n` accounts of which most of `meter` was counted, the largest first: by the rule of each that looks back furthest,
+    /// a budget before a quota by month, week, day, hour, minute. Goes through all accounts.
+    pub fn top(&self, n: usize, meter: Meter) -> Vec<Usage> {
+        let plan = self.plan();
+        let Some(meter) = plan.meters.get(meter.index()).map(|meter| meter.name) else { return Vec::new() };
+        let mut export = self.export();
+        // The least of those that are kept is at hand.
+        let mut most: BinaryHeap<Reverse<(u64, Reverse<usize>)>> = BinaryHeap::new();
+        while let Some((place, usage)) = export.advance() {
+            let used = furthest(&usage, &meter).filter(|used| *used > 0 && usage.level == Level::Account);
+            if let Some(used) = used {
+                most.push(Reverse((used, Reverse(place))));
+                if most.len() > n {
+                    most.pop();
+                }
+            }
+        }
+        let places = most.into_sorted_vec().into_iter().map(|Reverse((_, Reverse(place)))| place);
+        places.filter_map(|place| self.shared.usage_at(place)).collect()
+    }
+
+    /// What stands for a text id in usage and checkpoints.
+    pub fn fingerprint(&self, id: &str) -> Fingerprint {
+        self.shared.fingerprints.of_text(id)
+    }
+}
+
+/// What the rule on `meter` that looks back furthest has counted.
+fn furthest(usage: &Usage, meter: &Name) -> Option<u64> {
+    let of_meter = usage.counted.iter().filter(|one| one.meter == *meter);
+    of_meter
+        .max_by_key(|one| one.period.map_or(Period::ALL.len(), |period| period as usize))
+        .map(|one| one.used)
+}
+
+/// What was counted of everybody: made by [`Limiter::export`].
+#[derive(Clone, Debug)]
+pub struct Export {
+    limiter: Limiter,
+    place: usize,
+}
+
+impl Export {
+    fn advance(&mut self) -> Option<(usize, Usage)> {
+        let places = self.limiter.shared.lines.places();
+        while self.place < places {
+            let place = self.place;
+            self.place += 1;
+            if let Some(usage) = self.limiter.shared.usage_at(place) {
+                return Some((place, usage));
+            }
+        }
+        None
+    }
+}
+
+impl Iterator for Export {
+    type Item = Usage;
+
+    fn next(&mut self) -> Option<Usage> {
+        self.advance().map(|(_, usage)| usage)
+    }
+}
+
+impl Shared {
+    fn usage_at(&self, place: usize) -> Option<Usage> {
+        // What holds nobody is told by one word.
+        self.lines.stamp(place)?;
+        let book = self.books.copy();
+        let found = self.lines.kept(&book, place, &self.moment(&book, self.now()))?;
+        self.usage_of(found).filter(|usage| !usage.counted.is_empty())
+    }
+
+    /// What was counted of a subject, or of a tier's total.
+    fn usage_of(&self, found: Found) -> Option<Usage> {
+        let book = self.books.copy();
+        let moment = self.moment(&book, self.now());
+        let (level, tier, id, words) = match found {
+            Found::Subject(level, kept) => (level, kept.tier, Some(kept.id), kept.words),
+            Found::Shared { level: Level::Tier, tier, words, .. } => (Level::Tier, tier, None, words),
+            Found::Shared { .. } => return None,
+        };
+        let tier = book.plan.tiers.get(usize::from(tier))?;
+        let meters: Vec<Name> = book.plan.meters.iter().map(|meter| meter.name).collect();
+        Some(Usage {
+            level,
+            tier: tier.name,
+            id,
+            name: id.and_then(|id| self.names.of(level, id)),
+            counted: counted(&meters, &tier.level(level).rules, &words, &moment),
+        })
+    }
+}

@@ -1,0 +1,141 @@
+//! What a checkpoint reads of a table while requests go on, and how it puts back what it has read.
+//!
+//! A checkpoint goes through all slots, lines first, then parked entries. A subject that moves meanwhile from a slot that is
+//! still to come to one that was gone by would be missed; so whoever moves one marks where it goes, under the guard of that
+//! place and before it leaves the other, and the checkpoint goes through the marks until it has been by all without finding
+//! any. Then every subject that was there at the beginning has been seen since.
+
+use super::{
+    Subjects,
+    arena::{OutOfMemory, filled},
+};
+use crate::{
+    bucket::{self, Moment},
+    id::{KeptId, Key},
+    line::{Stamp, Standing},
+    policy::{
+        book::Book,
+        plan::{MAX_RULES, Under},
+    },
+    sync::{AtomicU64, Ordering},
+};
+
+/// A subject as it was seen, its words under the rules in force for its tier.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) id: KeptId,
+    pub(crate) tier: u8,
+    pub(crate) standing: Standing,
+    pub(crate) words: [u64; MAX_RULES],
+}
+
+/// A mark for each slot to which a subject has moved.
+#[derive(Debug)]
+pub(super) struct Moved(Box<[AtomicU64]>);
+
+impl Moved {
+    pub(super) fn new(slots: usize) -> Result<Moved, OutOfMemory> {
+        filled(slots.div_ceil(u64::BITS as usize)).map(Moved)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&*self.0)
+    }
+
+    pub(super) fn set(&self, slot: usize) {
+        if let Some(word) = self.0.get(slot / u64::BITS as usize) {
+            let bit = 1 << (slot % u64::BITS as usize);
+            // Always `Some`: nothing to report. Pairs with the exchange in `take`.
+            let _ = word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |marks| Some(marks | bit));
+        }
+    }
+
+    fn take(&self, word: usize) -> u64 {
+        let Some(word) = self.0.get(word) else { return 0 };
+        if word.load(Ordering::Acquire) == 0 { 0 } else { word.swap(0, Ordering::AcqRel) }
+    }
+}
+
+impl Subjects {
+    /// The stamp of the `slot`th line or parked entry.
+    pub(crate) fn stamp(&self, slot: usize) -> Option<Stamp> {
+        let (table, slot) = self.at(slot);
+        table.arena.head(slot).map(|head| head.stamp())
+    }
+
+    /// Who is there, and what it owes; `None` where nobody is.
+    pub(crate) fn kept(&self, book: &Book, slot: usize, moment: &Moment<'_>) -> Option<Kept> {
+        let (table, place) = self.at(slot);
+        let seen = table.arena.line(place)?.snapshot();
+        let id = seen.id()?;
+        let from = seen.meta.under();
+        let to = Under::new(from.tier(), book.current());
+        let words = if slot >= self.table.arena.slots() {
+            self.unpacked(book, &seen.words, from, to, moment)
+        } else if from == to {
+            seen.words
+        } else {
+            bucket::convert(self.rules(book, from)?, self.rules(book, to)?, &seen.words, moment)
+        };
+        Some(Kept { id, tier: from.tier(), standing: seen.standing(moment.now), words })
+    }
+
+    /// Whether anything is known of `id`.
+    pub(crate) fn knows(&self, id: KeptId) -> bool {
+        let key = id.key(&self.places);
+        self.table.find(&key).is_some() || self.parked.find(&key).is_some()
+    }
+
+    /// The same of a subject, wherever it is.
+    pub(crate) fn kept_of(&self, book: &Book, key: &Key, moment: &Moment<'_>) -> Option<Kept> {
+        let (id, lines) = (KeptId::new(key.words, key.kind)?, self.table.arena.slots());
+        // Again where it was just moving from one to the other.
+        (0..4).find_map(|_| {
+            let line = self.table.find(key).map(|(slot, _)| slot as usize);
+            let slot = line.or_else(|| self.parked.find(key).map(|(slot, _)| lines + slot as usize));
+            self.kept(book, slot?, moment).filter(|kept| kept.id == id)
+        })
+    }
+
+    fn at(&self, slot: usize) -> (&super::Table, u32) {
+        let lines = self.table.arena.slots();
+        // Tables have fewer slots than 2^32, or they could not be found.
+        match slot.checked_sub(lines) {
+            None => (&self.table, slot as u32),
+            Some(slot) => (&self.parked, slot as u32),
+        }
+    }
+
+    /// How many words of marks there are: one for each 64 slots.
+    pub(crate) fn marks(&self) -> usize {
+        self.moved.0.len()
+    }
+
+    /// Takes the marks of a word: the slots that they are for.
+    pub(crate) fn take_marks(&self, word: usize) -> impl Iterator<Item = usize> + use<> {
+        let marks = self.moved.take(word);
+        let bits = u64::BITS as usize;
+        (0..bits).filter(move |bit| marks >> bit & 1 == 1).map(move |bit| word * bits + bit)
+    }
+
+    /// Gives `key` these words, and what evidence has done to it; whether there was a place for it.
+    pub(crate) fn put(
+        &self,
+        book: &Book,
+        (key, under): (&Key, Under),
+        words: &[u64; MAX_RULES],
+        standing: Standing,
+        moment: &Moment<'_>,
+    ) -> bool {
+        let Some(slot) = self.insert(book, key, under, words, moment) else { return false };
+        let Some(line) = self.line(slot) else { return false };
+        let mut guard = line.lock();
+        if !guard.holds(key) {
+            return false;
+        }
+        let rules = self.rules(book, under).map_or(0, |rules| rules.rules.len());
+        guard.convert(moment.now, under, words.get(..rules).unwrap_or(words), self.refunds(slot));
+        guard.set_standing(standing);
+        true
+    }
+}
