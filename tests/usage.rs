@@ -61,8 +61,7 @@ fn a_file_is_printed() {
              account,17,free,requests,day,day,{day},3,1000\naccount,17,free,requests,budget,,,,3,5000\n\
              account,18,free,requests,day,day,{day},40,1000\naccount,18,free,requests,budget,,,,40,5000\n\
              account,text:{print},free,requests,day,day,{day},5,1000\naccount,text:{print},free,requests,budget,,,,5,5000\n\
-             organization,acme,free,requests,day,day,{day},43,3000\n\
-             tier,,free,requests,counted,,,,48,\n"
+             organization,acme,free,requests,day,day,{day},43,3000\n"
         )
     );
     let json = String::from_utf8(usage(&[file, "--json"]).stdout).expect("text");
