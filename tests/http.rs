@@ -426,6 +426,32 @@ async fn hyper_alone_serves_it_too_with_fields_on_success() {
     assert_eq!(used(&world.limiter, &world.free, "output_tokens", "day"), 200);
 }
 
+/// Nothing is given back, and nothing held: not where the service fails either.
+#[tokio::test]
+async fn what_is_spent_is_spent() {
+    let (limiter, _clock) = limiter(POLICY);
+    let world = world(limiter);
+    let (audit, mut events) = trail();
+    let fails = world.gate().spends().audit(audit).layer(service_fn(|request: Request<()>| async move {
+        assert!(request.extensions().get::<Admitted>().is_none());
+        Err::<Response<Full<Bytes>>, _>("broken")
+    }));
+    let request = || {
+        let request = Request::get("/x").header("authorization", "Bearer free");
+        request.body(()).expect("a request")
+    };
+    for _ in 0..2 {
+        assert_eq!(fails.clone().oneshot(request()).await.err(), Some("broken"));
+        assert_eq!(events.next().await, Event::Admitted);
+    }
+    let denied = fails.oneshot(request()).await.expect("an answer");
+    assert_eq!(denied.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(events.next().await, Event::Denied);
+    assert_eq!(used(&world.limiter, &world.free, "requests", "rate"), 2);
+    assert_eq!(used(&world.limiter, &world.free, "output_tokens", "day"), 200);
+    assert_eq!(used(&world.limiter, &world.free, "requests", "in_flight"), 0);
+}
+
 #[tokio::test]
 async fn closures_extract_and_may_let_pass_or_reject() {
     let (limiter, _clock) = limiter(POLICY);

@@ -6,6 +6,7 @@
 //! | `GovernorLayer::new(config)` | [`GateLayer::new`](crate::http::GateLayer::new) |
 //! | `PeerIpKeyExtractor` | [`Who::anonymous`](crate::http::Who::anonymous) with [`ClientAddress::of_peer`](crate::http::ClientAddress::of_peer) |
 //! | `SmartIpKeyExtractor`, which believes `X-Forwarded-For`, `X-Real-Ip`, `Forwarded` of anybody | [`ClientAddress::trust`](crate::http::ClientAddress::trust): of whom you name, from the end of the field |
+//! | what is charged stays charged | [`GateLayer::spends`](crate::http::GateLayer::spends); else it is reserved, and settled when the response ends |
 //! | `GlobalKeyExtractor` | a rule in the tier's `total` |
 //! | `impl KeyExtractor` | [`Extract`](crate::http::Extract), or a closure |
 //! | `use_headers()` | `RateLimit` fields of the IETF draft; on success by [`fields_on_success`](crate::http::GateLayer::fields_on_success) |

@@ -1,7 +1,11 @@
 //! Whose address a request comes from, through proxies that are trusted and no others.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt::{self, Write},
+    net::IpAddr,
+};
 
+use arrayvec::ArrayString;
 use http::{Extensions, request::Parts};
 use ipnet::{IpNet, Ipv6Net};
 
@@ -11,6 +15,9 @@ use super::error::NetworkError;
 const FORWARDED_FOR: &str = "x-forwarded-for";
 /// Of an IPv6 address the bits that one customer does not choose.
 const CUSTOMER_BITS: u8 = 64;
+
+/// The longest is an IPv6 address of 39 bytes, with `/64`.
+pub(super) type Network = ArrayString<48>;
 
 type Peer = dyn Fn(&Extensions) -> Option<IpAddr> + Send + Sync;
 
@@ -60,6 +67,9 @@ impl ClientAddress {
     /// The address of the client of `request`; `None` where the server does not tell the peer's.
     pub fn of(&self, request: &Parts) -> Option<IpAddr> {
         let mut address = (self.peer)(&request.extensions)?.to_canonical();
+        if !self.trusts(&address) {
+            return Some(address);
+        }
         let fields = request.headers.get_all(FORWARDED_FOR);
         let fields: Vec<&[u8]> = fields.iter().map(|value| value.as_bytes()).collect();
         let mut hops = fields.iter().rev().flat_map(|field| field.rsplit(|byte| *byte == b','));
@@ -78,12 +88,18 @@ impl ClientAddress {
     }
 
     /// The network of one customer that `address` is of, as text.
-    pub(super) fn network(address: IpAddr) -> String {
-        match address {
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => Ipv6Net::new(address, CUSTOMER_BITS)
-                .map_or_else(|_| address.to_string(), |network| network.trunc().to_string()),
-        }
+    pub(super) fn network(address: IpAddr) -> Network {
+        let mut text = Network::new();
+        let written = match address {
+            IpAddr::V4(address) => write!(text, "{address}"),
+            IpAddr::V6(address) => match Ipv6Net::new(address, CUSTOMER_BITS) {
+                Ok(network) => write!(text, "{}", network.trunc()),
+                Err(_) => write!(text, "{address}"),
+            },
+        };
+        // The longest fits.
+        debug_assert!(written.is_ok(), "{text}");
+        text
     }
 }
 

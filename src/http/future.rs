@@ -68,7 +68,12 @@ where
                 if let Some(held) = &held {
                     fields::on_success(held, response.headers_mut());
                 }
-                let length = if *is_head { Some(0) } else { fields::content_length(response.headers()) };
+                let length = match &held {
+                    // Nothing is to be settled at its end.
+                    None => None,
+                    Some(_) if *is_head => Some(0),
+                    Some(_) => fields::content_length(response.headers()),
+                };
                 Poll::Ready(Ok(response.map(|body| GateBody::inner(body, held, length))))
             }
         }

@@ -22,6 +22,8 @@ pub(super) struct Settings {
     /// With `{tier}` where the name of the tier goes.
     pub(super) step_up: Option<Arc<str>>,
     pub(super) fields_on_success: bool,
+    /// Charges finally.
+    pub(super) spends: bool,
     /// Draws jitter.
     pub(super) random: RandomState,
 }
@@ -36,6 +38,7 @@ impl GateLayer {
                 audit: None,
                 step_up: None,
                 fields_on_success: false,
+                spends: false,
                 random: RandomState::new(),
             }),
         }
@@ -54,6 +57,15 @@ impl GateLayer {
     #[must_use]
     pub fn fields_on_success(mut self) -> GateLayer {
         Arc::make_mut(&mut self.settings).fields_on_success = true;
+        self
+    }
+
+    /// Charges costs finally, as [`Limiter::check`] does, in place of reserving them: for requests whose cost is known when
+    /// they come. Nothing can be reported, nothing is given back whatever happens, and rules
+    /// on what is in flight hold nothing.
+    #[must_use]
+    pub fn spends(mut self) -> GateLayer {
+        Arc::make_mut(&mut self.settings).spends = true;
         self
     }
 

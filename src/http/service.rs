@@ -19,7 +19,10 @@ use super::{
     layer::Settings,
     usage::Held,
 };
-use crate::limiter::{Caller, Permit};
+use crate::{
+    decision::Receipt,
+    limiter::{Caller, Permit},
+};
 
 /// A service behind a limiter; made by [`GateLayer`](super::GateLayer).
 #[derive(Clone)]
@@ -35,35 +38,76 @@ enum Verdict {
     Answer(Response<Bytes>),
 }
 
+/// How what a request asked for was charged.
+#[expect(clippy::large_enum_variant, reason = "on its way to where it is kept")]
+enum Charged {
+    Finally(Receipt),
+    Reserved(Permit<'static>),
+}
+
+impl Charged {
+    fn of(permit: Permit<'_>) -> Charged {
+        Charged::Reserved(permit.detach())
+    }
+
+    fn receipt(&self) -> Receipt {
+        match self {
+            Charged::Finally(receipt) => *receipt,
+            Charged::Reserved(permit) => permit.receipt(),
+        }
+    }
+
+    fn into_permit(self) -> Option<Permit<'static>> {
+        match self {
+            Charged::Finally(_) => None,
+            Charged::Reserved(permit) => Some(permit),
+        }
+    }
+}
+
 impl<S> Gate<S> {
     pub(super) fn new(inner: S, settings: Arc<Settings>) -> Gate<S> {
         Gate { inner, settings }
     }
 
     fn judge(&self, parts: &Parts) -> Verdict {
-        let (settings, protocol) = (&self.settings, Protocol::of(parts));
+        let settings = &self.settings;
         let wanted = match settings.extract.extract(parts).map(Ask::into_wanted) {
             Ok(Some(wanted)) => wanted,
             Ok(None) => return Verdict::Pass,
-            Err(rejection) => return Verdict::Answer(answer::rejected(&rejection, protocol)),
+            Err(rejection) => return Verdict::Answer(answer::rejected(&rejection, Protocol::of(parts))),
         };
         let limiter = &settings.limiter;
-        let decided = match &wanted.attributes {
-            Some(attributes) => limiter.reserve(&wanted.identity.with(attributes), &wanted.cost),
-            None => limiter.reserve(&wanted.identity, &wanted.cost),
+        let decided = match (settings.spends, &wanted.attributes) {
+            (false, Some(known)) => {
+                limiter.reserve(&wanted.identity.with(known), &wanted.cost).map(Charged::of)
+            }
+            (false, None) => limiter.reserve(&wanted.identity, &wanted.cost).map(Charged::of),
+            (true, Some(known)) => {
+                limiter.check(&wanted.identity.with(known), &wanted.cost).map(Charged::Finally)
+            }
+            (true, None) => limiter.check(&wanted.identity, &wanted.cost).map(Charged::Finally),
         };
-        match decided.map(Permit::detach) {
-            Ok(permit) => {
+        match decided {
+            Ok(charged) => {
+                let receipt = charged.receipt();
                 if let Some(audit) = &settings.audit {
-                    audit.admitted(&wanted.identity, &wanted.cost, &permit.receipt());
+                    audit.admitted(&wanted.identity, &wanted.cost, &receipt);
                 }
-                Verdict::Admit(Box::new(Held::new(permit, wanted.identity, Arc::clone(settings))))
+                match charged {
+                    Charged::Finally(_) if !settings.fields_on_success => Verdict::Pass,
+                    charged => {
+                        let permit = charged.into_permit();
+                        let held = Held::new(permit, (wanted.identity, receipt), Arc::clone(settings));
+                        Verdict::Admit(Box::new(held))
+                    }
+                }
             }
             Err(denial) => {
                 if let Some(audit) = &settings.audit {
                     audit.denied(&wanted.identity, &wanted.cost, &denial);
                 }
-                Verdict::Answer(answer::denied(settings, &denial, &wanted, protocol))
+                Verdict::Answer(answer::denied(settings, &denial, &wanted, Protocol::of(parts)))
             }
         }
     }

@@ -26,14 +26,13 @@ use crate::{
 #[derive(Clone)]
 pub struct Admitted {
     report: Arc<Report>,
-    identity: Identity,
-    receipt: Receipt,
 }
 
 /// Written by whoever serves the request, read when it is settled. *Orderings*: a mark is stored with Release after its
 /// amount and loaded with Acquire before it, so that a meter that is marked has an amount that was reported.
-#[derive(Default)]
 struct Report {
+    identity: Identity,
+    receipt: Receipt,
     amounts: [AtomicU64; MAX_METERS],
     /// A bit for each meter of which something was reported.
     told: AtomicU64,
@@ -58,12 +57,12 @@ impl Admitted {
 
     /// Who makes the request.
     pub fn identity(&self) -> &Identity {
-        &self.identity
+        &self.report.identity
     }
 
     /// The receipt of the reservation: whether a soft threshold was passed, say.
     pub fn receipt(&self) -> Receipt {
-        self.receipt
+        self.report.receipt
     }
 
     /// What was reported, and what was reserved where nothing was; `None` where nothing was of any meter.
@@ -79,7 +78,7 @@ impl Admitted {
 
 impl fmt::Debug for Admitted {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Admitted").field("receipt", &self.receipt).finish_non_exhaustive()
+        out.debug_struct("Admitted").field("receipt", &self.report.receipt).finish_non_exhaustive()
     }
 }
 
@@ -91,9 +90,15 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn new(permit: Permit<'static>, identity: Identity, settings: Arc<Settings>) -> Held {
-        let admitted = Admitted { report: Arc::default(), identity, receipt: permit.receipt() };
-        Held { permit: Some(permit), admitted, settings }
+    /// Of what was charged finally, there is no permit.
+    pub(super) fn new(
+        permit: Option<Permit<'static>>,
+        (identity, receipt): (Identity, Receipt),
+        settings: Arc<Settings>,
+    ) -> Held {
+        let (amounts, told) = (Default::default(), AtomicU64::new(0));
+        let report = Report { identity, receipt, amounts, told };
+        Held { permit, admitted: Admitted { report: Arc::new(report) }, settings }
     }
 
     pub(super) fn admitted(&self) -> Admitted {
@@ -101,7 +106,7 @@ impl Held {
     }
 
     pub(super) fn identity(&self) -> &Identity {
-        &self.admitted.identity
+        self.admitted.identity()
     }
 
     pub(super) fn settings(&self) -> &Settings {
@@ -119,7 +124,7 @@ impl Held {
     fn settle(&self, permit: Permit<'static>, actual: &Cost) {
         let settlement = permit.settle(actual);
         if let Some(audit) = &self.settings.audit {
-            audit.settled(&self.admitted.identity, actual, &settlement);
+            audit.settled(self.admitted.identity(), actual, &settlement);
         }
     }
 }

@@ -239,7 +239,7 @@ impl Limiter {
     /// The identity of a caller without a credential, told apart by `key` (an address, say); `None` if the policy
     /// has no `anonymous` tier. Never the same as an account of that id.
     pub fn anonymous(&self, key: &str) -> Option<Identity> {
-        let tier = Tier::from_index(self.plan().anonymous?)?;
+        let tier = Tier::from_index(self.shared.books.with(|book| book.plan.anonymous)?)?;
         Some(Identity::new(self.shared.fingerprints.anonymous(key), tier))
     }
 

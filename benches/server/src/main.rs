@@ -1,5 +1,7 @@
-//! One service three times, without a limiter, behind ours, behind tower_governor's: `serve PORT plain|tollgate|governor`.
-//! On one thread. Both limiters have a bucket for each peer's address, and refuse nobody; ours has a tier's total besides.
+//! One service three times, without a limiter, behind ours, behind tower_governor's: `tollgate-server-bench PORT
+//! plain|tollgate|tollgate-reserves|governor`. On one thread. Both limiters have a bucket for each peer's address, and refuse
+//! nobody; ours has a tier's total besides. tower_governor charges finally, and so does `tollgate`; `tollgate-reserves` reserves,
+//! and settles when the body has ended.
 
 use std::{env, net::SocketAddr, sync::Arc};
 
@@ -35,14 +37,15 @@ fn main() -> Result<(), Error> {
     let app = Router::new().route("/", get(|| async { "hello" }));
     let app = match arguments.next().as_deref() {
         Some("plain") => app,
-        Some("tollgate") => app.layer(gate()?),
+        Some("tollgate") => app.layer(gate()?.spends()),
+        Some("tollgate-reserves") => app.layer(gate()?),
         Some("tollgate-fields") => app.layer(gate()?.fields_on_success()),
         Some("governor") => {
             let config =
                 GovernorConfigBuilder::default().per_nanosecond(1_000).burst_size(1_000_000).finish();
             app.layer(GovernorLayer::new(Arc::new(config.ok_or("no quota")?)))
         }
-        _ => return Err("plain, tollgate, tollgate-fields, or governor?".into()),
+        _ => return Err("plain, tollgate, tollgate-reserves, tollgate-fields, or governor?".into()),
     };
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
