@@ -103,8 +103,8 @@ impl Index {
         None
     }
 
-    /// The slots of the two groups of `hash` that hold nobody, then the others: first those of the first group, so that
-    /// a look-up seldom needs the second, unless it is nearly full and the other one emptier.
+    /// The slots of the two groups of `hash` that hold nobody, then the others. Of the free, first those of the first group,
+    /// so that a look-up seldom needs the second, unless it is nearly full and the other one emptier.
     pub(crate) fn slots(&self, hash: u64) -> impl Iterator<Item = u32> {
         let [first, second] = self.groups(hash);
         let free = self.free(first, hash).count();
@@ -114,9 +114,11 @@ impl Index {
             [first, second]
         };
         let free = groups.into_iter().flat_map(move |group| self.free(group, hash));
-        let taken = groups.into_iter().flat_map(move |group| {
-            let slots = (0..WORDS).flat_map(|offset| (0..LANES).map(move |lane| (offset, lane)));
-            slots.map(move |(offset, lane)| slot(group, word_at(hash, offset), lane))
+        // Word by word of both, so that whoever may be replaced sooner in one than in the other leaves that one: of groups that
+        // are full, it is the one with fewer who stay.
+        let taken = (0..WORDS).flat_map(move |offset| {
+            let slots = groups.into_iter().flat_map(|group| (0..LANES).map(move |lane| (group, lane)));
+            slots.map(move |(group, lane)| slot(group, word_at(hash, offset), lane))
         });
         free.chain(taken)
     }
