@@ -1,7 +1,15 @@
 //! Hold against a fleet: what binds, what tightens, and what neither can see.
 //!
-//! 16 million exchanges by 24,000 accounts are 667 an account, 22 a day: no limit per account sees them. Three things
-//! do, in this order.
+//! # The arithmetic
+//!
+//! 16 million exchanges by 24,000 accounts in 30 days are 667 an account: 13 minutes of an allowance of 50 a minute, 22 a day
+//! under a ceiling of 72,000. A limit that refuses half of them would be 11 requests a day, and refuse every honest customer
+//! first. Nothing that looks at one account at a time sees them, however fast it is.
+//!
+//! What sees them is what adds up: over accounts (an organization, a cohort, all who are new, a whole tier) and over time (a day,
+//! a week, for ever). 16 million in 30 days are 533,000 a day; a tier whose total is twice what its honest users take lets
+//! a fleet have what these leave, and no more, whoever it looks like. That is the first part. The second is evidence,
+//! which makes it less.
 //!
 //! # Bounds that hold with every detector blind
 //!
@@ -56,6 +64,69 @@
 //!
 //! One kind alone ties nobody: a cohort takes two. What is not in the last columns: accounts' own limits, the ramp among
 //! them, refuse 4 in 100 of the honest requests of that week, nearly all of a few who use many times what others do.
+//!
+//! # Numbers from your own log
+//!
+//! ```console
+//! $ tollgate convert access.log --format combined --account user --tier =free --out week.csv.gz
+//! $ tollgate suggest --trace week.csv.gz --out policy.toml
+//! $ tollgate lint policy.toml --html policy.html
+//! $ tollgate replay --policy policy.toml --trace week.csv.gz --html week.html
+//! $ tollgate replay --policy policy.toml --compare lower.toml --trace week.csv.gz --html compared.html
+//! ```
+//!
+//! 1. `convert` makes a trace of an access log, common, combined or JSON lines; a field for each column. Lines that are no good
+//!    are counted and named. A log that has only addresses tells addresses apart and no more: log the account, and the tokens.
+//! 2. `suggest` sizes accounts, organizations, totals and pools from what was offered, and says beside each number which
+//!    percentile it is and with what margin. A week at least; a month holds the days that a week has not.
+//! 3. `lint` says what each tier can take in a day and in 30: what you lose with every detector blind. It is the number to
+//!    talk about with those who pay for the machines. Too much? Lower the total; nothing else bounds it.
+//! 4. `replay --html` draws what it would have done. Look first at who among the honest was hurt and by which rule, then at
+//!    what is close to its dashed line: a total that is never above a third guards little, one that was full refused people.
+//! 5. `--compare` before each change: the requests that the change alone would refuse or admit, whose they are, by which rule.
+//!
+//! Traffic without labels is enough for all of this; label what you know (`legit`, `attack:name`) to have it scored.
+//!
+//! # Shadow first
+//!
+//! `shadow = true` in `[evidence]` observes, judges and tells, and does nothing to anybody; on a rule it charges and counts, and
+//! refuses nobody. Run a policy so for a week: habits of a tier are learned from its settled accounts, and there are none
+//! on the first day. Then look at [`statistics`](crate::Limiter::statistics) (how many were tightened, joined, left),
+//! [`shadows`](crate::Limiter::shadows) (what each rule would have refused), and [`explain`](crate::Limiter::explain) some
+//! accounts that you know. Totals and pools may be in force from the first hour: they judge nobody.
+//!
+//! # How an honest customer gets out
+//!
+//! | way | what it takes |
+//! |---|---|
+//! | wait | `retry_after` is exact. A factor falls as evidence fades, by half in a `half_life`; a membership ends four half-lives after the last evidence |
+//! | keep working | a member of a cohort keeps its `floor`, whatever the others take |
+//! | say who it is | the denial names the tier that lifts it ([`step_up`](crate::Denial::step_up)): a card, a call, a contract, instead of a ban |
+//! | complain, and be right | [`pardon`](crate::Limiter::pardon) lifts what evidence did and forms no opinion for as long as you say |
+//! | complain, and be in a hurry | [`set_override`](crate::Limiter::set_override) gives it other numbers, with a reason, until a time |
+//!
+//! The answer that it gets names its own limit, or says that capacity is short or use unusual: what is known of whom is for
+//! operators, since an attacker reads answers too.
+//!
+//! # How an attacker would go around it, and what that costs him
+//!
+//! Take it that he has read this page and your policy. Numbers are those of `examples/policy.toml`.
+//!
+//! | what | his way around | what it costs him |
+//! |---|---|---|
+//! | an account's own limits | more accounts | nothing but accounts: this never was a bound on a fleet |
+//! | an organization's | each account an organization of its own | nothing; he gives up what a large one may take |
+//! | a tier's total | another tier; the hours when honest people sleep | a better tier costs a verification for each account; as a rate, the total gives its burst once and then its pace, at any hour. All totals together are the end of it |
+//! | the pool | accounts older than 45 days | 45 days before the first; for each that is stopped, 45 more |
+//! | the ramp | age, and 1,000 requests settled on each account | 24 million requests of small talk for 24,000 accounts, more than the campaign's own 16, and charged to pool and total as they come |
+//! | the light reserve | to be light: under a tenth of an account's day | it holds heavy users off the honest who are light, and no more: a fleet at 22 a day is light, and shares the reserve with them |
+//! | a factor | fresh accounts, or a pause of some half-lives | they are new again: pool and ramp; a day of idleness for each halving |
+//! | a cohort | to differ in all kinds but one: an address, a card, a client, prompts and hours of its own for each account | a card and an address an account, a paraphrase a prompt, sleep; he can't reuse what worked, since a value that the odd share speaks against who comes next |
+//! | the same, on purpose | to use an innocent's address, client and template | nothing is gained: a value weighs only where most organizations that share it are odd in another kind, and the innocent keeps a floor |
+//! | signals | to forge them, of an innocent | a source is heard 64 times a day, and signals alone tie nobody |
+//! | memory | a flood of new keys | who owes something is never pushed out; newcomers share one line for the tier |
+//!
+//! So the dear way is many patient, paying accounts that have nothing in common, and it leads to the tier's total.
 //!
 //! # What it can't see
 //!

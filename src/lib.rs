@@ -1,3 +1,5 @@
+// Where the README says `docs/replay.png`, which documentation elsewhere does not have: the first definition counts.
+//! [replay page]: https://raw.githubusercontent.com/tollgate-rs/tollgate/main/docs/replay.png
 #![doc = include_str!("../README.md")]
 //!
 //! # Map
