@@ -20,6 +20,7 @@ pub(super) fn section(story: &Story, axis: &Axis) -> Markup {
     html! {
         section {
             h2 { "Whom evidence tied together" }
+            @if watched.shadow { p { strong { "In shadow: it did nothing. This is what it would have done at first." } } }
             @if watched.cohorts.is_empty() {
                 p { "Nobody: no cohort formed." }
             } @else {

@@ -149,7 +149,7 @@ fn bars_of(class: &'static str, now: Sum, then: Option<Sum>, alone: Option<Sum>)
 /// What got in, as bars under each other.
 fn bars(bars: &[Bar]) -> Markup {
     const LEFT: f64 = 146.0;
-    const LONGEST: f64 = 160.0;
+    const LONGEST: f64 = 148.0;
     html! {
         svg viewBox={"0 0 360 " (bars.len() * 24 + 2)} aria-hidden="true" {
             @for (index, (whose, class, sum)) in bars.iter().enumerate() {

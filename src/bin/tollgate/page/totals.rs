@@ -25,7 +25,18 @@ pub(super) fn section(story: &Story, axis: &Axis) -> Markup {
         let permille = axis.window(shared.fill.bins(), |fill| u64::from(fill.0));
         Strip { shared, most: permille.iter().copied().max().unwrap_or(0), permille }
     });
-    let (mut strips, idle): (Vec<Strip<'_>>, Vec<Strip<'_>>) = all.partition(|strip| strip.most >= LEAST);
+    // Of several rules on a meter, the one that was fullest is the one that binds.
+    let mut fullest: Vec<Strip<'_>> = Vec::new();
+    for strip in all {
+        let of = |strip: &Strip<'_>| (strip.shared.tier, strip.shared.level, strip.shared.meter);
+        match fullest.iter_mut().find(|known| of(known) == of(&strip)) {
+            Some(known) if known.most < strip.most => *known = strip,
+            Some(_) => {}
+            None => fullest.push(strip),
+        }
+    }
+    let (mut strips, idle): (Vec<Strip<'_>>, Vec<Strip<'_>>) =
+        fullest.into_iter().partition(|strip| strip.most >= LEAST);
     let left_out = strips.len().saturating_sub(MOST);
     strips.truncate(MOST);
     let tiers: Vec<&str> = story.description.tiers.iter().map(|tier| tier.name.as_str()).collect();
@@ -34,7 +45,7 @@ pub(super) fn section(story: &Story, axis: &Axis) -> Markup {
             h2 { "Tiers against their totals" }
             p.note {
                 "How much of each limit that many share was in use, at most within each " (width(axis.width_ms))
-                ". At the dashed line it is full, and refuses. A rate\u{2019}s is of its burst; a quota\u{2019}s of its window."
+                ". At the dashed line it is full, and refuses. A rate\u{2019}s is of its burst, a quota\u{2019}s of its window. Of several limits on a meter, the fullest is shown."
             }
             @for tier in tiers {
                 @let own: Vec<&Strip<'_>> = strips.iter().filter(|strip| strip.shared.tier.as_str() == tier).collect();

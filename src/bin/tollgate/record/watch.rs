@@ -148,6 +148,8 @@ pub(crate) struct Watched {
     pub(crate) shared: Vec<Shared>,
     pub(crate) cohorts: Vec<Cohort>,
     pub(crate) tightened: Series<Sample>,
+    /// Whether evidence only watched: then none of it did anything.
+    pub(crate) shadow: bool,
     /// Each rule that refused anybody, with how many requests by class.
     pub(crate) rules: Vec<(RuleKey, [u64; 3])>,
     /// Who lost most, first.
@@ -193,6 +195,7 @@ pub(crate) struct Watch {
     cohorts: BTreeMap<Symbol, Cohort>,
     joined: Vec<bool>,
     tightened: Series<Sample>,
+    shadow: bool,
     rules: Vec<(RuleKey, [u64; 3])>,
     places: HashMap<RuleKey, usize>,
     offered: Vec<u32>,
@@ -214,6 +217,7 @@ impl Watch {
             cohorts: BTreeMap::new(),
             joined: Vec::new(),
             tightened: Series::default(),
+            shadow: false,
             rules: Vec::new(),
             places: HashMap::new(),
             offered: Vec::new(),
@@ -321,9 +325,11 @@ impl Watch {
         let mut tightened = Sample { seen: true, ..Sample::default() };
         let mut members: BTreeMap<Symbol, Sample> =
             self.cohorts.keys().map(|tier| (*tier, tightened)).collect();
-        let (cohorts, joined, tiers) = (&mut self.cohorts, &mut self.joined, &self.tiers);
+        let (cohorts, joined, tiers, shadow) =
+            (&mut self.cohorts, &mut self.joined, &self.tiers, &mut self.shadow);
         self.held.retain(|account, suspect| {
             let Some(evidence) = limiter.explain(&suspect.identity).evidence else { return false };
+            *shadow = evidence.shadow;
             let class = suspect.class as usize;
             if evidence.factor_sixteenths > 16 {
                 tightened.accounts[class] += 1;
@@ -389,6 +395,7 @@ impl Watch {
             shared: self.shared,
             cohorts: self.cohorts.into_values().collect(),
             tightened: self.tightened,
+            shadow: self.shadow,
             rules: self.rules,
             hurt,
         }
