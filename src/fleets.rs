@@ -126,7 +126,13 @@
 //! | signals | to forge them, of an innocent | a source is heard 64 times a day, and signals alone tie nobody |
 //! | memory | a flood of new keys | who owes something is never pushed out; newcomers share one line for the tier |
 //!
-//! So the dear way is many patient, paying accounts that have nothing in common, and it leads to the tier's total.
+//! What it gets him: of an undisguised fleet of 1,000 accounts 3.3% of the requests are admitted in a week; of one with
+//! addresses, cards and sessions like people's, most prompts paraphrased and its accounts made within two days, 19.2%
+//! (the ramp refuses 69%); of one that signed up over weeks and differs from people in how much it takes alone, 15.0% (a
+//! cohort refuses 67%, the ramp 18%). Of the honest requests, 0.002%, 0.17% and under 0.001% are refused by anything but
+//! their own limits (`tollgate replay --policy P.toml --trace T.csv.gz` for three weeks of some 7,000 honest accounts
+//! each, the policy by `tollgate suggest` from a fourth). The dear way, many patient accounts that pay and have nothing
+//! in common, leads to the tier's total.
 //!
 //! # What it can't see
 //!

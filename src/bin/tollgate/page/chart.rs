@@ -73,7 +73,7 @@ pub(super) fn chart(
                 line.grid x1=(px(LEFT)) x2=(px(RIGHT)) y1=(px(height)) y2=(px(height)) {}
                 text.tick.end x=(px(LEFT - 5.0)) y=(px(height + 4.0)) { (short(top * half)) }
             }
-            text.unit x="0" y="9" { (unit) }
+            text.unit x="0" y="11" { (unit) }
             (time_axis(axis, BOTTOM))
             @for layer in layers {
                 path class=(layer.class) d=(steps(axis, &layer.values, layer.filled, y)) {}
