@@ -60,7 +60,7 @@
 //! | + quotas, tier totals | 53.2% | 38.9% | 79.0% | 12.0% | 33.2% |
 //! | + ramp, pool, light reserve | 19.7% | 38.9% | 51.1% | 1.8% | 5.5% |
 //! | any one kind of evidence alone | 19.7% | 38.9% | 51.1% | 1.8% | 5.5% |
-//! | all evidence | 3.3% | 38.9% | 11.9% | 0.0% | 0.0% |
+//! | all evidence | 3.3% | 38.9% | 12.0% | 0.0% | 0.0% |
 //!
 //! One kind alone ties nobody: a cohort takes two. What is not in the last columns: accounts' own limits, the ramp among
 //! them, refuse 4 in 100 of the honest requests of that week, nearly all of a few who use many times what others do.
