@@ -51,6 +51,7 @@ pub mod telemetry;
 pub mod guide;
 pub mod fleets;
 pub mod performance;
+pub mod restarts;
 
 pub use calendar::{Period, Weekday};
 #[cfg(feature = "store")]

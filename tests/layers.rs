@@ -27,7 +27,7 @@ const ROOMS: [&[&str]; 10] = [
     &["path"],
     &["evidence", "checkpoint"],
     &["limiter"],
-    &["upkeep", "wait", "http", "telemetry", "guide", "fleets", "performance"],
+    &["upkeep", "wait", "http", "telemetry", "guide", "fleets", "performance", "restarts"],
 ];
 const MOST_LINES: usize = 500;
 
