@@ -234,3 +234,26 @@ fn a_policy_has_a_page_of_what_each_tier_can_take() {
     let cells = "<td>1,234</td><td>37,020</td>";
     assert_eq!(page.matches(cells).count(), 2 + 2, "for each tier its bound, and its rule");
 }
+
+/// Made traces, if they are at hand: the folder that `TOLLGATE_TRACES` names, or one beside the repository.
+fn traces() -> Option<PathBuf> {
+    let folder = std::env::var_os("TOLLGATE_TRACES")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/traces"), PathBuf::from);
+    folder.is_dir().then_some(folder)
+}
+
+#[test]
+fn the_page_of_a_known_week_is_small() {
+    let Some(traces) = traces() else {
+        eprintln!(
+            "SKIPPED: the_page_of_a_known_week_is_small: no folder of traces; name one in TOLLGATE_TRACES"
+        );
+        return;
+    };
+    let html = folder("known").join("page.html");
+    let trace = traces.join("mixed-0.csv.gz");
+    tollgate(&["replay", "--trace", trace.to_str().unwrap(), "--html", html.to_str().unwrap()]);
+    let page = fs::read_to_string(html).unwrap();
+    check(&page);
+    assert!(page.len() < 2 << 20, "{} bytes", page.len());
+}
