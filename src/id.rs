@@ -96,6 +96,7 @@ impl fmt::Debug for Places {
 }
 
 /// Turns identifiers into keys.
+#[derive(Clone)]
 pub(crate) struct Fingerprints {
     secret: [u8; 16],
     hasher: Sip,

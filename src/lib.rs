@@ -61,9 +61,9 @@ pub use decision::{Denial, Level, Name, Receipt, Retry, RuleName};
 pub use id::{Fingerprint, Id, Identity, KeptId, Organization, Tier};
 pub use limiter::{
     Attribute, AttributeValue, Attributes, Audit, BuildError, Builder, Caller, CheckpointStatus,
-    Checkpointing, Evidence, EvidenceStatistics, Explanation, Export, Limiter, Maintenance, Observed,
-    Override, OverrideError, OverrideState, Permit, Report, Restored, RuleState, ShadowCount, Signal,
-    SignalError, Statistics, Subject, WallClock, Whom,
+    Checkpointing, DryRun, DryRunRule, DryRunTier, Evidence, EvidenceStatistics, Explanation, Export,
+    Limiter, Maintenance, Observed, Override, OverrideError, OverrideState, Permit, Report, Restored,
+    RuleState, ShadowCount, Signal, SignalError, Statistics, Subject, WallClock, Whom,
 };
 pub use meter::{Cost, MAX_METERS, Meter};
 pub use path::Settlement;

@@ -34,7 +34,13 @@ fn convert_word(from: &Rule, to: &Rule, word: u64, moment: &Moment<'_>) -> u64 {
         (Limit::Rate(old), Limit::Rate(new)) => {
             let owed = u128::from(word.saturating_sub(rate::supply(old, moment.now)));
             let ticks = (owed << new.shift).div_ceil(1 << old.shift).min(MOST_TICKS);
-            if ticks == 0 { 0 } else { rate::supply(new, moment.now) + new.slack + ticks as u64 }
+            // Full, it is not as good as new: whoever read the clock before would find it full then, too.
+            let supply = rate::supply(new, moment.now);
+            match (word, ticks) {
+                (0, _) => 0,
+                (_, 0) => supply,
+                (_, ticks) => supply + new.slack + ticks as u64,
+            }
         }
         (Limit::Quota(old), Limit::Quota(new)) => {
             let used = super::used(&from.limit, word, moment);

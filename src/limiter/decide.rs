@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Caller, Places, Shared};
+use super::{Caller, Places, Shared, dry::Beside};
 use crate::{
     bucket::Mode,
     decision::{Denial, Level, Name, Receipt, Told},
@@ -54,12 +54,15 @@ impl Shared {
     ) -> Result<Receipt, Denial> {
         let book = self.books.take();
         let decided = self.decide_by(&book, (identity, places, cost), now, note, seat);
+        if book.beside.is_some() {
+            follow::<N>(&book, identity, cost, &decided);
+        }
         self.books.keep(book);
         decided
     }
 
     #[inline(always)]
-    fn decide_by<N: Note>(
+    pub(super) fn decide_by<N: Note>(
         &self,
         book: &Arc<Book>,
         (identity, places, cost): (&Identity, Places, &Cost),
@@ -201,5 +204,14 @@ impl Shared {
                 Err(Stopped::Changed) => {}
             }
         }
+    }
+}
+
+/// Asks what decides beside; what was admitted for a permit, its permit does.
+#[cold]
+#[inline(never)]
+fn follow<N: Note>(book: &Book, identity: &Identity, cost: &Cost, decided: &Result<Receipt, Denial>) {
+    if let Some(beside) = Beside::of(book).filter(|_| N::MODE == Mode::Spend || decided.is_err()) {
+        beside.follow(identity, cost, decided);
     }
 }

@@ -9,7 +9,7 @@ mod tests;
 
 use std::{fmt, time::Duration};
 
-use super::{Limiter, Shared, checkpoint::Checkpointing, wall::WallClock};
+use super::{Limiter, Shared, checkpoint::Checkpointing, dry::Beside, wall::WallClock};
 use crate::{
     adapt::{BIT, Curve, ONE},
     bucket::{Factor, Moment},
@@ -230,9 +230,12 @@ impl Limiter {
 }
 
 impl Shared {
-    fn maintain(&self, now: Nanos) -> Maintenance {
+    pub(super) fn maintain(&self, now: Nanos) -> Maintenance {
         self.maintained.fetch_max(now.as_u64(), Ordering::Relaxed);
         let wall_clock = self.keep_wall_clock();
+        if let Some(beside) = self.books.with(|book| Beside::of(book)) {
+            beside.maintain(now);
+        }
         self.end_overrides(now);
         let behind = !self.bring_over();
         let checkpoint = self.step_checkpoint(now);

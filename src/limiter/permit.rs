@@ -2,7 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Caller, Shared, observe::hash_of};
+use super::{
+    Caller, Shared,
+    dry::{Beside, BesideHold},
+    observe::hash_of,
+};
 use crate::{
     decision::{Denial, Receipt},
     evidence::Member,
@@ -28,6 +32,8 @@ pub struct Permit<'a> {
     hold: Hold,
     /// The hash of the organization, 0 for none; `None` where the request was not observed.
     observed: Option<u64>,
+    /// What decides beside has reserved.
+    beside: Option<Box<BesideHold>>,
     open: bool,
 }
 
@@ -57,7 +63,9 @@ impl<'a> Permit<'a> {
         let receipt = shared.decide_for(caller, estimate, now, &mut hold)?;
         let observed = caller.attributes().map(|_| hash_of(caller.identity().organization.as_ref()));
         let limiter = Handle::Borrowed(shared);
-        Ok(Permit { limiter, receipt, reserved: *estimate, hold, observed, open: true })
+        let beside = hold.book().filter(|book| book.beside.is_some()).and_then(Beside::of);
+        let beside = beside.and_then(|beside| beside.reserve(caller.identity(), estimate, receipt.at()));
+        Ok(Permit { limiter, receipt, reserved: *estimate, hold, observed, beside, open: true })
     }
 
     /// The receipt of the reservation.
@@ -79,6 +87,7 @@ impl<'a> Permit<'a> {
             reserved: self.reserved,
             hold: self.hold.clone(),
             observed: self.observed,
+            beside: self.beside.take(),
             open: true,
         }
     }
@@ -96,6 +105,9 @@ impl<'a> Permit<'a> {
     /// [`settle`](Permit::settle) by a clock that was read before, or by the limiter's where that is later: what is given
     /// back depends on it.
     pub fn settle_at(mut self, actual: &Cost, now: Nanos) -> Settlement {
+        if let Some(beside) = self.beside.take() {
+            beside.settle(Some(actual), now);
+        }
         self.close(actual, now)
     }
 
@@ -139,6 +151,9 @@ impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if self.open {
             let (actual, now) = (self.if_dropped(), self.limiter.shared().now());
+            if let Some(beside) = self.beside.take() {
+                beside.settle(None, now);
+            }
             self.close(&actual, now);
         }
     }

@@ -102,6 +102,11 @@ impl Hold {
         })
     }
 
+    /// What it was charged by; `None` before it was.
+    pub(crate) fn book(&self) -> Option<&Book> {
+        self.book.as_deref()
+    }
+
     /// The limit that a bucket had when it was charged.
     fn limit_of<'a>(&'a self, charge: &'a Charge) -> &'a Limit {
         let place = match charge.level {

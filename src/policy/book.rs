@@ -11,7 +11,7 @@
 //! number is given to another plan only after every line was brought under a later one, so that within one book a number
 //! means one plan.
 
-use std::sync::Arc;
+use std::{any::Any, sync::Arc};
 
 use super::{
     exception::{Exception, Scope},
@@ -30,6 +30,8 @@ pub(crate) struct Book {
     pub(crate) exceptions: Arc<[Exception]>,
     /// Tiers whose total's costs on rates evidence multiplies.
     tightened: Arc<[Tightened]>,
+    /// What decides beside, for the record only; the limiter knows what it is.
+    pub(crate) beside: Option<Arc<dyn Any + Send + Sync>>,
     number: u64,
     latest: Arc<AtomicU64>,
 }
@@ -52,7 +54,15 @@ impl Book {
         }
         let number = next_number();
         let latest = Arc::new(AtomicU64::new(number));
-        Book { plan, plans, exceptions: Arc::default(), tightened: Arc::default(), number, latest }
+        Book {
+            plan,
+            plans,
+            exceptions: Arc::default(),
+            tightened: Arc::default(),
+            beside: None,
+            number,
+            latest,
+        }
     }
 
     /// What tells which book of a limiter is its latest.
@@ -114,6 +124,11 @@ impl Book {
         exceptions.find(|(_, exception)| exception.scope == *scope && now < exception.until)
     }
 
+    /// The next book: with another that decides beside, or none.
+    pub(crate) fn beside(&self, beside: Option<Arc<dyn Any + Send + Sync>>) -> Book {
+        Book { beside, number: next_number(), ..self.clone() }
+    }
+
     /// The next book: with other exceptions, of which each names rules that there are.
     pub(crate) fn with_exceptions(&self, exceptions: Vec<Exception>) -> Book {
         Book { exceptions: exceptions.into(), number: next_number(), ..self.clone() }
@@ -136,16 +151,7 @@ impl Book {
     /// Lets exceptions be about the rules of the plan in force: names that it has no more count for nothing.
     fn resolved(mut self) -> Book {
         let mut exceptions = self.exceptions.to_vec();
-        for exception in &mut exceptions {
-            let known = std::mem::take(&mut exception.limits);
-            for limit in known {
-                exception.limits.push(limit);
-                if exception.resolve(&self.plan).is_err() {
-                    exception.limits.pop();
-                }
-            }
-            let _ = exception.resolve(&self.plan);
-        }
+        exceptions.iter_mut().for_each(|exception| exception.resolve_known(&self.plan));
         self.exceptions = exceptions.into();
         self
     }
@@ -153,7 +159,7 @@ impl Book {
     /// The next book: with `plan` in force, which has a number.
     pub(crate) fn with(&self, plan: Plan) -> Book {
         let plan = Arc::new(plan);
-        let mut next = Book { plan: Arc::clone(&plan), number: next_number(), ..self.clone() };
+        let mut next = Book { plan: Arc::clone(&plan), number: next_number(), beside: None, ..self.clone() };
         let number = next.current();
         if let Some(place) = next.plans.get_mut(usize::from(number)) {
             *place = Some(plan);
@@ -170,7 +176,8 @@ impl Book {
                 && known.meters.len() == plan.meters.len()
         };
         let earlier = self.plans.iter().flatten().find(alike)?;
-        Some(Book { plan: Arc::clone(earlier), number: next_number(), ..self.clone() }.resolved())
+        let (plan, number) = (Arc::clone(earlier), next_number());
+        Some(Book { plan, number, beside: None, ..self.clone() }.resolved())
     }
 
     /// The next book: without the plans of `numbers`, which no line is under any more.

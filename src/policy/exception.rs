@@ -68,31 +68,47 @@ impl Exception {
 
     /// Finds the rules of `plan` that it is about; whether each name is one of some tier's, and its limit fits there.
     pub(crate) fn resolve(&mut self, plan: &Plan) -> Result<(), (Name, RuleName)> {
-        self.resolved.clear();
-        let level = self.scope.level();
-        for (meter, name, amount) in &self.limits {
-            let mut known = false;
-            for tier in plan.tiers.iter().filter(|tier| !tier.retired) {
-                if matches!(self.scope, Scope::Tier(of) if of != tier.under.tier()) {
-                    continue;
-                }
-                let named = |rule: &Rule| {
-                    rule.name == *name
-                        && plan.meters.get(rule.meter.index()).is_some_and(|known| known.name == *meter)
-                };
-                let rules = tier.level(level).rules.iter().enumerate();
-                for (index, rule) in rules.filter(|(_, rule)| named(rule)) {
-                    let limit = replaced(&rule.limit, *amount, plan.largest_factor).ok_or((*meter, *name))?;
-                    // At most `MAX_RULES`.
-                    self.resolved.push((tier.under.tier(), index as u8, limit));
-                    known = true;
-                }
+        let resolved = self.limits.iter().map(|limit| self.found(plan, limit).ok_or((limit.0, limit.1)));
+        self.resolved = resolved.collect::<Result<Vec<_>, _>>()?.concat();
+        Ok(())
+    }
+
+    /// The same with only those that are found.
+    pub(crate) fn resolve_known(&mut self, plan: &Plan) {
+        let mut limits = std::mem::take(&mut self.limits);
+        let mut resolved = Vec::new();
+        limits.retain(|limit| {
+            let found = self.found(plan, limit);
+            let known = found.is_some();
+            resolved.extend(found.into_iter().flatten());
+            known
+        });
+        (self.limits, self.resolved) = (limits, resolved);
+    }
+
+    /// The rules that one of its limits is about; `None` where there is none, or it does not fit one.
+    fn found(
+        &self,
+        plan: &Plan,
+        (meter, name, amount): &(Name, RuleName, u64),
+    ) -> Option<Vec<(u8, u8, Limit)>> {
+        let mut found = Vec::new();
+        for tier in plan.tiers.iter().filter(|tier| !tier.retired) {
+            if matches!(self.scope, Scope::Tier(of) if of != tier.under.tier()) {
+                continue;
             }
-            if !known {
-                return Err((*meter, *name));
+            let named = |rule: &Rule| {
+                rule.name == *name
+                    && plan.meters.get(rule.meter.index()).is_some_and(|known| known.name == *meter)
+            };
+            let rules = tier.level(self.scope.level()).rules.iter().enumerate();
+            for (index, rule) in rules.filter(|(_, rule)| named(rule)) {
+                let limit = replaced(&rule.limit, *amount, plan.largest_factor)?;
+                // At most `MAX_RULES`.
+                found.push((tier.under.tier(), index as u8, limit));
             }
         }
-        Ok(())
+        Some(found).filter(|found| !found.is_empty())
     }
 }
 

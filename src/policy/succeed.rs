@@ -27,6 +27,10 @@ impl ReloadError {
         ReloadError { problems: vec![message], busy: true }
     }
 
+    pub(crate) fn refused(message: String) -> ReloadError {
+        ReloadError { problems: vec![message], busy: false }
+    }
+
     /// Whether nothing is wrong with the policy, and the same call succeeds once `maintain` has brought over what is still
     /// under earlier policies.
     pub fn is_busy(&self) -> bool {
