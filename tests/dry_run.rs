@@ -68,7 +68,7 @@ fn differences_are_counted_by_tier_and_rule() {
     assert_eq!((one.rules[0].rule.as_str(), one.rules[0].would_deny), ("day", 4));
     assert_eq!((report.tiers[1].agreed, report.tiers[1].would_deny), (0, 0));
     // One that is wider.
-    limiter.dry_run(text(10, 1_000_000, 3)).unwrap();
+    limiter.dry_run(text(10, 30_000, 3)).unwrap();
     for _ in 0..4 {
         let _ = limiter.check(&callers[2], &world.cost(90));
     }

@@ -30,8 +30,9 @@ pub struct Permit<'a> {
     receipt: Receipt,
     reserved: Cost,
     hold: Hold,
-    /// The hash of the organization, 0 for none; `None` where the request was not observed.
-    observed: Option<u64>,
+    /// The hash of the organization, 0 for none, where the request was observed.
+    organization: u64,
+    observed: bool,
     /// What decides beside has reserved.
     beside: Option<Box<BesideHold>>,
     open: bool,
@@ -61,11 +62,12 @@ impl<'a> Permit<'a> {
     ) -> Result<Permit<'a>, Denial> {
         let mut hold = Hold::new(caller.identity());
         let receipt = shared.decide_for(caller, estimate, now, &mut hold)?;
-        let observed = caller.attributes().map(|_| hash_of(caller.identity().organization.as_ref()));
+        let observed = caller.attributes().is_some();
+        let organization = if observed { hash_of(caller.identity().organization.as_ref()) } else { 0 };
         let limiter = Handle::Borrowed(shared);
         let beside = hold.book().filter(|book| book.beside.is_some()).and_then(Beside::of);
         let beside = beside.and_then(|beside| beside.reserve(caller.identity(), estimate, receipt.at()));
-        Ok(Permit { limiter, receipt, reserved: *estimate, hold, observed, beside, open: true })
+        Ok(Permit { limiter, receipt, reserved: *estimate, hold, organization, observed, beside, open: true })
     }
 
     /// The receipt of the reservation.
@@ -86,6 +88,7 @@ impl<'a> Permit<'a> {
             receipt: self.receipt,
             reserved: self.reserved,
             hold: self.hold.clone(),
+            organization: self.organization,
             observed: self.observed,
             beside: self.beside.take(),
             open: true,
@@ -129,9 +132,9 @@ impl<'a> Permit<'a> {
             let latest = || if book.is_latest() { Arc::clone(book) } else { shared.books.copy() };
             self.hold.settle(&shared.lines, latest, amounts, &shared.moment(book, now), clock)
         });
-        if let (Some(organization), Some((slot, generation))) = (self.observed, self.hold.account()) {
+        if let (true, Some((slot, generation))) = (self.observed, self.hold.account()) {
             let member = Member { slot, generation };
-            shared.observe_settled(member, organization, actual, now.as_u64());
+            shared.observe_settled(member, self.organization, actual, now.as_u64());
         }
         let counters = &shared.counters;
         for (happened, counter) in [
