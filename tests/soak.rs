@@ -1,4 +1,4 @@
-//! A server under traffic while policies reload and clients come and go: memory stays, nothing stays in flight, and metrics
+//! A server under traffic while policies reload, checkpoints are written, and clients come and go: memory stays, nothing stays in flight, and metrics
 //! are what clients counted. Three seconds, or as many as `TOLLGATE_SOAK_SECONDS` says:
 //! `TOLLGATE_SOAK_SECONDS=600 cargo test --release --all-features --test soak -- --nocapture`.
 #![cfg(all(feature = "tower", feature = "toml", feature = "metrics"))]
@@ -24,7 +24,7 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use server::{LONG, client, listen};
 use tokio::time::{sleep, timeout};
 use tollgate::{
-    Cost, Limiter, Meter, Plan, Upkeep,
+    Cost, Limiter, MemoryStore, Meter, Plan, Upkeep,
     http::{Admitted, GateLayer, Who},
     telemetry::Metrics,
 };
@@ -136,7 +136,8 @@ async fn nothing_grows_and_nothing_is_lost() {
     let snapshotter = recorder.snapshotter();
     recorder.install().expect("the only recorder");
 
-    let limiter = Limiter::builder(policy(5)).build().expect("a limiter");
+    let builder = Limiter::builder(policy(5)).store(MemoryStore::new(), Duration::from_secs(1));
+    let limiter = builder.build().expect("a limiter");
     let meter = |name: &str| limiter.meter(name).expect("a meter");
     let (requests, tokens) = (meter("requests"), meter("tokens"));
     let metrics = Arc::new(Metrics::new(&limiter));
@@ -184,16 +185,17 @@ async fn nothing_grows_and_nothing_is_lost() {
         sleep(Duration::from_millis(10)).await;
     }
     let last = resident();
-    drop(upkeep);
+    upkeep.shut_down().expect("the last checkpoint");
     server.abort();
+    let checkpoints = limiter.checkpoint_status().expect("a store").completed;
 
     let Counted { admitted, denied, abandoned } = counted;
     println!(
-        "{seconds} s: {admitted} admitted, {denied} denied, {abandoned} abandoned, {reloads} reloads, \
+        "{seconds} s: {admitted} admitted, {denied} denied, {abandoned} abandoned, {reloads} reloads, {checkpoints} checkpoints, \
          resident {warm:?} bytes after a fifth, {last:?} at the end"
     );
     assert_eq!(in_flight(&limiter), 0);
-    assert!(reloads > 0 && admitted > 0 && denied > 0 && abandoned > 0, "each happened");
+    assert!(checkpoints > 1 && reloads > 0 && admitted > 0 && denied > 0 && abandoned > 0, "each happened");
     let totals = totals(&snapshotter);
     assert_eq!(totals["tollgate_admitted_total"], admitted);
     assert_eq!(totals["tollgate_settled_total"], admitted);

@@ -73,7 +73,7 @@ async fn main() -> Result<(), Error> {
     let prometheus = PrometheusBuilder::new().install_recorder()?;
     let metrics = Arc::new(Metrics::new(&limiter));
     let audit = Arc::clone(&metrics);
-    let _upkeep = Upkeep::task(&limiter, Duration::from_secs(60), move |limiter, done| {
+    let upkeep = Upkeep::task(&limiter, Duration::from_secs(60), move |limiter, done| {
         metrics.maintained(limiter, done)
     });
 
@@ -86,7 +86,9 @@ async fn main() -> Result<(), Error> {
     let app = service(&limiter)?.layer(gate(&limiter, &customers)?.audit(audit));
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    Ok(axum::serve(listener, app).with_graceful_shutdown(interrupted()).await?)
+    axum::serve(listener, app).with_graceful_shutdown(interrupted()).await?;
+    // Writes the last checkpoint, where the limiter was given a store.
+    Ok(upkeep.shut_down()?)
 }
 
 async fn interrupted() {

@@ -22,6 +22,7 @@
 //! | `rate(tollgate_events_total{event="tier_flaps"}[5m])` | two parts of your server do not agree on an account's tier | make them agree: each flap carries debts over |
 //! | `tollgate_evidence_total{event="dropped"}` grows | more is observed between two calls of `maintain` than a ring holds | call it more often |
 //! | `tollgate_events_total{event="refused_wall_steps"}` grows | the host's clock is a day ahead or more | mend the clock, or [`trust_wall_clock`](crate::Limiter::trust_wall_clock) |
+//! | `tollgate_checkpoint_failing == 1` | a restart would lose what was counted since | see the disk; [`checkpoint_status`](crate::Limiter::checkpoint_status) says what the store said |
 //! | `tollgate_behind == 1` for an hour | lines are still under an earlier policy | `maintain` is called too seldom for the size of the tables |
 //!
 //! # When a customer complains

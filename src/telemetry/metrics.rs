@@ -1,6 +1,6 @@
 //! Metrics of the `metrics` facade.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use metrics::{Counter, counter, gauge};
 
@@ -29,6 +29,9 @@ use crate::{
 /// | `tollgate_evidence_total` | counter | `event`: [`EvidenceStatistics`](crate::EvidenceStatistics) |
 /// | `tollgate_cohorts` | gauge | |
 /// | `tollgate_behind` | gauge | 1 while lines are under an earlier policy |
+/// | `tollgate_checkpoints_total` | counter | checkpoints that were written to their end |
+/// | `tollgate_checkpoint_age_seconds` | gauge | since the last of them began |
+/// | `tollgate_checkpoint_failing` | gauge | 1 while the store fails |
 /// | `tollgate_maintained_seconds` | gauge | seconds since 1970 at the last `maintain`: alert on its age |
 ///
 /// ```
@@ -137,6 +140,13 @@ impl Metrics {
                 counter!("tollgate_evidence_total", "event" => event).absolute(count);
             }
             gauge!("tollgate_cohorts").set(evidence.cohorts as f64);
+        }
+        if let Some(checkpoints) = limiter.checkpoint_status() {
+            counter!("tollgate_checkpoints_total").absolute(checkpoints.completed);
+            gauge!("tollgate_checkpoint_failing").set(f64::from(u8::from(checkpoints.failure.is_some())));
+            if let Some(age) = checkpoints.age {
+                gauge!("tollgate_checkpoint_age_seconds").set(Duration::from_nanos(age).as_secs_f64());
+            }
         }
         for shadow in limiter.shadows() {
             counter!(

@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use crate::limiter::{Limiter, Maintenance};
+use crate::{
+    checkpoint::CheckpointError,
+    limiter::{Limiter, Maintenance},
+};
 
 /// How soon to come back where a call had more to do than it does at once.
 const SOON: Duration = Duration::from_millis(10);
@@ -25,13 +28,14 @@ const SOON: Duration = Duration::from_millis(10);
 ///
 /// let upkeep = Upkeep::thread(&limiter, Duration::from_secs(60), |_limiter, _done| {})?;
 /// // ... serve ...
-/// drop(upkeep);
+/// upkeep.shut_down()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "dropped, it stops"]
 pub struct Upkeep {
     /// Dropped, it stops; after which there is no more call.
-    _running: Running,
+    running: Running,
+    limiter: Limiter,
 }
 
 enum Running {
@@ -63,6 +67,7 @@ impl Upkeep {
         period: Duration,
         mut then: impl FnMut(&Limiter, &Maintenance) + Send + 'static,
     ) -> io::Result<Upkeep> {
+        let kept = limiter.clone();
         let limiter = limiter.clone();
         let (sender, receiver) = mpsc::channel();
         let run = move || {
@@ -76,9 +81,20 @@ impl Upkeep {
             }
         };
         let thread = thread::Builder::new().name("tollgate upkeep".to_owned()).spawn(run)?;
-        Ok(Upkeep {
-            _running: Running::Thread { _stop: Stop { sender: Some(sender), thread: Some(thread) } },
-        })
+        let stop = Stop { sender: Some(sender), thread: Some(thread) };
+        Ok(Upkeep { running: Running::Thread { _stop: stop }, limiter: kept })
+    }
+
+    /// Stops, and writes the last checkpoint: at a shutdown, after the last request. Takes as long as that takes. Without a
+    /// store it only stops.
+    ///
+    /// # Errors
+    ///
+    /// Where the store fails; what it had before is as it was.
+    pub fn shut_down(self) -> Result<(), CheckpointError> {
+        let Upkeep { running, limiter } = self;
+        drop(running);
+        limiter.checkpoint()
     }
 }
 

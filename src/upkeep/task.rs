@@ -22,6 +22,7 @@ impl Upkeep {
         period: Duration,
         then: impl FnMut(&Limiter, &Maintenance) + Send + 'static,
     ) -> Upkeep {
+        let kept = limiter.clone();
         let limiter = limiter.clone();
         // One call at a time holds it; there is never a wait.
         let then = Arc::new(Mutex::new(then));
@@ -37,7 +38,7 @@ impl Upkeep {
                 tokio::time::sleep(pause(&done, period)).await;
             }
         };
-        Upkeep { _running: Running::Task { _stop: Stop(tokio::spawn(run)) } }
+        Upkeep { running: Running::Task { _stop: Stop(tokio::spawn(run)) }, limiter: kept }
     }
 }
 
