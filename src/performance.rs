@@ -6,9 +6,9 @@
 //!
 //! # A check of a known subject
 //!
-//! Three levels, one meter, a rate at each: 22 ns with the time given (the least disturbed run of
-//! `cargo bench --bench ratios -- "subject, hot, time given"` on a machine that had other work), 357 instructions, a denial
-//! 527 (`cargo bench --bench instructions`). It runs at about five instructions a cycle between the exchanges, so that what it
+//! Three levels, one meter, a rate at each: 24 ns with the time given, 28 ns with the clock read
+//! (`cargo bench --bench ratios -- "subject, hot"`), 357 instructions, a denial 527
+//! (`cargo bench --bench instructions`). It runs at about five instructions a cycle between the exchanges, so that what it
 //! takes is what it executes:
 //!
 //! | part | instructions, about | what |
@@ -21,7 +21,7 @@
 //! | commit, lines | 30 | three exchanges, 2.2 ns each where nobody else wants the line |
 //! | commit, buckets | 6 each, 7 a meter | what the look had worked out is stored |
 //!
-//! Further meters cost 20 ns for three buckets each. An identity that is not a subject costs two look-ups, 12 ns in cache.
+//! Further meters cost 8 to 9 ns for three buckets each. An identity that is not a subject costs two look-ups, 12 ns in cache.
 //! Building one from two strings costs 40 ns: SipHash-1-3-128 takes nine rounds for 16 bytes, each waiting for the one
 //! before. An identity is therefore made once, when its caller is authenticated.
 //!
