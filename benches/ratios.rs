@@ -202,20 +202,29 @@ const ROWS: &[Row] = &[
         beside(checks::<1>(Who::Subject, Ring::Full), checks::<1>(Who::Subject, Ring::None))
     }),
     ("subject, observed, maintained : not observed", Ratio, AtMost(1.25), || {
-        beside(checks::<1>(Who::Subject, Ring::Emptied), checks::<1>(Who::Subject, Ring::None))
+        beside(checks::<1>(Who::Subject, Ring::Emptied(1)), checks::<1>(Who::Subject, Ring::None))
     }),
     ("identity kept, observed, ring full : not observed", Ratio, AtMost(1.25), || {
         beside(checks::<1>(Who::Identity, Ring::Full), checks::<1>(Who::Identity, Ring::None))
     }),
     ("identity kept, observed, maintained : not observed", Ratio, AtMost(1.25), || {
-        beside(checks::<1>(Who::Identity, Ring::Emptied), checks::<1>(Who::Identity, Ring::None))
+        beside(checks::<1>(Who::Identity, Ring::Emptied(1)), checks::<1>(Who::Identity, Ring::None))
     }),
     ("two threads, identity kept, observed, ring full : not observed", Ratio, AtMost(1.25), || {
         beside(checks::<2>(Who::Identity, Ring::Full), checks::<2>(Who::Identity, Ring::None))
     }),
     ("two threads, identity kept, observed, maintained : not observed", Ratio, AtMost(1.25), || {
-        beside(checks::<2>(Who::Identity, Ring::Emptied), checks::<2>(Who::Identity, Ring::None))
+        beside(checks::<2>(Who::Identity, Ring::Emptied(1)), checks::<2>(Who::Identity, Ring::None))
     }),
+    ("the same : not observed, beside a thread that is as busy", Ratio, AtMost(1.25), || {
+        beside(checks::<2>(Who::Identity, Ring::Emptied(1)), checks::<2>(Who::Identity, Ring::Beside(1)))
+    }),
+    (
+        "two threads, identity kept, observed, maintained every 10 ms : not observed",
+        Ratio,
+        AtMost(1.25),
+        || beside(checks::<2>(Who::Identity, Ring::Emptied(10)), checks::<2>(Who::Identity, Ring::None)),
+    ),
     ("subject, observed, maintained, 99.9th percentile : ring full", Ratio, Aim::None, || slowest(0.999)),
     ("subject, observed, maintained, 99.99th percentile : ring full", Ratio, Aim::None, || slowest(0.9999)),
     ("rate delivered to 2 threads : burst + supply", Ratio, Within(0.99, 1.0), bounds::saturated),

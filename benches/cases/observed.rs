@@ -1,9 +1,10 @@
 //! Decisions that are observed: what is known about each request goes into a ring, which somebody empties or nobody does.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    hint::black_box,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tollgate::{Attributes, Caller, Cost, Identity, Limiter, Subject};
@@ -58,13 +59,18 @@ pub enum Who {
     Identity,
 }
 
-/// What becomes of the observations: `None` are made, nobody takes them out, or a thread does as fast as it can.
+/// What becomes of the observations: `None` are made, nobody takes them out, or a thread does, and sleeps for so many
+/// milliseconds. `Beside`: none are made, and a thread shares nothing but the processors, for as long as `Emptied` took.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Ring {
     None,
     Full,
-    Emptied,
+    Emptied(u64),
+    Beside(u64),
 }
+
+/// How long a call of `maintain` took on average, in the turn before; nanoseconds.
+static MAINTAINED: AtomicU64 = AtomicU64::new(0);
 
 /// Decisions on `THREADS` threads.
 pub fn checks<const THREADS: usize>(who: Who, ring: Ring) -> Run {
@@ -76,28 +82,58 @@ pub fn checks<const THREADS: usize>(who: Who, ring: Ring) -> Run {
         work(move || {
             let at = random.below(ACCOUNTS) as usize;
             match (who, ring) {
-                (Who::Subject, Ring::None) => admits::<READ>(limiter, &subjects[at], cost, now),
+                (Who::Subject, Ring::None | Ring::Beside(_)) => {
+                    admits::<READ>(limiter, &subjects[at], cost, now)
+                }
                 (Who::Subject, _) => admits::<READ>(limiter, &subjects[at].with(attributes), cost, now),
-                (Who::Identity, Ring::None) => admits::<READ>(limiter, &identities[at], cost, now),
+                (Who::Identity, Ring::None | Ring::Beside(_)) => {
+                    admits::<READ>(limiter, &identities[at], cost, now)
+                }
                 (Who::Identity, _) => admits::<READ>(limiter, &identities[at].with(attributes), cost, now),
             }
         })
     };
     let mut run = each::<THREADS>(one);
-    if ring != Ring::Emptied {
-        return run;
+    match ring {
+        Ring::None | Ring::Full => run,
+        Ring::Emptied(pause) => Box::new(move |count| while_maintained(limiter, pause, || run(count))),
+        Ring::Beside(pause) => Box::new(move |count| {
+            let nanos = MAINTAINED.load(Ordering::Relaxed);
+            let busy = || {
+                let begin = Instant::now();
+                while begin.elapsed() < Duration::from_nanos(nanos) {
+                    black_box(nanos);
+                }
+            };
+            while_busy(&busy, pause, || run(count))
+        }),
     }
-    Box::new(move |count| while_maintained(limiter, || run(count)))
 }
 
-/// What `work` answers, while a thread calls `maintain` every millisecond; a server's timer rings more seldom.
-fn while_maintained<T>(limiter: &Limiter, work: impl FnOnce() -> T) -> T {
+/// What `work` answers, while a thread calls `maintain` and sleeps for so many milliseconds; a server's timer rings more
+/// seldom.
+fn while_maintained<T>(limiter: &Limiter, pause: u64, work: impl FnOnce() -> T) -> T {
+    let (calls, nanos) = (AtomicU64::new(0), AtomicU64::new(0));
+    let maintain = || {
+        let begin = Instant::now();
+        limiter.maintain();
+        nanos.fetch_add(begin.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        calls.fetch_add(1, Ordering::Relaxed);
+    };
+    let answer = while_busy(&maintain, pause, work);
+    let mean = nanos.load(Ordering::Relaxed) / calls.load(Ordering::Relaxed).max(1);
+    MAINTAINED.store(mean, Ordering::Relaxed);
+    answer
+}
+
+/// What `work` answers, while a thread is `busy`, and sleeps for so many milliseconds.
+fn while_busy<T>(busy: &(impl Fn() + Sync), pause: u64, work: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                limiter.maintain();
-                thread::sleep(Duration::from_millis(1));
+                busy();
+                thread::sleep(Duration::from_millis(pause));
             }
         });
         let answer = work();
@@ -120,5 +156,5 @@ pub fn slowest(share: f64) -> Measure {
             .collect();
         quantile(&mut taken, share)
     };
-    Box::new(move || (while_maintained(limiter, &mut decisions), decisions()))
+    Box::new(move || (while_maintained(limiter, 1, &mut decisions), decisions()))
 }
