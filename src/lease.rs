@@ -37,7 +37,7 @@ use crate::{
         book::Book,
         plan::{CACHE_LINE, Charge, LevelPlan, Limit, Rule, StraightRate, Under},
     },
-    sync::{AtomicU64, Ordering, stripes, thread_number},
+    sync::{AtomicU64, Ordering, mutant, stripes, thread_number},
 };
 
 /// How long a total stays hot after a collision, in nanoseconds: long beside a collision, short beside a burst of load.
@@ -202,7 +202,7 @@ impl Leases {
             guard.set_word(index, word);
             // What was served of the old lease was served after it was charged.
             refunds.keep(&rule.limit, place, kept.afresh(word));
-            if cfg!(tollgate_mutant = "recall_keeps_the_lease") && new == Lease::default() {
+            if mutant("recall_keeps_the_lease") && new == Lease::default() {
                 continue;
             }
             for (offset, value) in [new.low, new.top, new.basis].into_iter().enumerate() {

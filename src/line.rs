@@ -50,7 +50,7 @@ use crate::{
     bucket::{KEPT_WORDS, Kept},
     id::{KeptId, Key},
     policy::plan::{CACHE_LINE, HEADER, Limit, MAX_RULES, Under},
-    sync::{AtomicU64, Ordering, fence, spin_loop, yield_now},
+    sync::{AtomicU64, Ordering, fence, mutant, spin_loop, yield_now},
 };
 use meta::{FACTOR, KEY};
 
@@ -260,8 +260,6 @@ impl<'a> Guard<'a> {
     /// Lets evidence do this to the subject from now on.
     pub(crate) fn set_standing(&mut self, standing: Standing) {
         self.set(FACTOR, if standing == Standing::GOOD { 0 } else { standing.word() });
-        #[cfg(tollgate_mutant = "tightening_unseen")]
-        self.set_unwritten();
     }
 
     /// The same subject under other rules; in no cohort yet where they are another tier's.
@@ -275,8 +273,9 @@ impl<'a> Guard<'a> {
 
     /// Another subject in this slot, or nobody: a new generation, no factor, no open permit.
     pub(crate) fn replace(&mut self, holder: Option<(&Key, Under)>, words: &[u64], refunds: Refunds<'_>) {
-        #[cfg(not(tollgate_mutant = "replacement_keeps_generation"))]
-        self.next_generation();
+        if !mutant("replacement_keeps_generation") {
+            self.next_generation();
+        }
         let (key, meta) = match holder {
             Some((key, under)) => (key.words, Meta::of(key, under)),
             None => ([0; 2], Meta::unnamed(Under::default())),

@@ -25,6 +25,20 @@ pub(crate) type AtomicU64 = std::sync::atomic::AtomicU64;
 #[cfg(tollgate_loom)]
 pub(crate) type AtomicU64 = loom::sync::atomic::AtomicU64;
 
+/// Whether to make the mistake of this name: under model checking alone, where the environment's `TOLLGATE_MUTANT` asks for
+/// it. A model that does not fail then shows nothing; `.ci/loom` tries all.
+#[cfg(tollgate_loom)]
+pub(crate) fn mutant(name: &str) -> bool {
+    static MUTANT: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    MUTANT.get_or_init(|| std::env::var("TOLLGATE_MUTANT").ok()).as_deref() == Some(name)
+}
+
+#[cfg(not(tollgate_loom))]
+#[inline(always)]
+pub(crate) const fn mutant(_name: &str) -> bool {
+    false
+}
+
 /// For what the request path never touches. The standard library's, without its word on whether a holder has panicked:
 /// what it guards is whole between any two statements, or is made anew.
 #[derive(Debug, Default)]

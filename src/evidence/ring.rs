@@ -32,7 +32,7 @@ mod loom_tests;
 use super::{ATTRIBUTES, Member, Observation};
 use crate::{
     line::CacheLine,
-    sync::{AtomicU64, Ordering},
+    sync::{AtomicU64, Ordering, mutant},
 };
 
 /// Words of an observation: those of a cell, of which the first has half a word for the turn.
@@ -108,7 +108,7 @@ impl Ring {
         }
         let room = self.taken.tail.load(Ordering::Acquire) + self.cells.len() as u64;
         self.put.room.store(room, Ordering::Release);
-        cfg!(tollgate_mutant = "ring_overwrites") || position < room
+        mutant("ring_overwrites") || position < room
     }
 
     #[inline]
@@ -122,8 +122,9 @@ impl Ring {
                 let Some(cell) = self.cell(head) else { return false };
                 let [first, rest @ ..] = pack(observation);
                 let first = first | (head + 1) << TURN_SHIFT;
-                #[cfg(tollgate_mutant = "ring_turn_first")]
-                cell.word(0).store(first, Ordering::Release);
+                if mutant("ring_turn_first") {
+                    cell.word(0).store(first, Ordering::Release);
+                }
                 for (index, word) in rest.into_iter().enumerate() {
                     cell.word(index + 1).store(word, Ordering::Relaxed);
                 }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     id::{Key, Places},
     policy::plan::{CACHE_LINE, FIRST_RULES, HEADER, Under},
-    sync::{AtomicU64, Ordering, fence},
+    sync::{AtomicU64, Ordering, fence, mutant},
 };
 
 /// Set while somebody writes.
@@ -172,7 +172,7 @@ impl<'a> Head<'a> {
         loop {
             if let Some(version) = self.version() {
                 let value = read();
-                if cfg!(tollgate_mutant = "reader_without_second_look") || self.is_still(version) {
+                if mutant("reader_without_second_look") || self.is_still(version) {
                     return value;
                 }
             }
@@ -249,10 +249,11 @@ impl<'a> Head<'a> {
     #[inline]
     pub(crate) fn lock_at(&self, version: Version) -> Option<Held<'a>> {
         let (control, Version(before)) = (self.control(), version);
-        #[cfg(not(tollgate_mutant = "guard_without_exchange"))]
-        control.compare_exchange(before, before | GUARD, Ordering::Acquire, Ordering::Relaxed).ok()?;
-        #[cfg(tollgate_mutant = "guard_without_exchange")]
-        control.store(before | GUARD, Ordering::Relaxed);
+        if mutant("guard_without_exchange") {
+            control.store(before | GUARD, Ordering::Relaxed);
+        } else {
+            control.compare_exchange(before, before | GUARD, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        }
         // Before any word is written: pairs with the fence in `is_still`.
         fence(Ordering::Release);
         Some(Held { head: *self, control: before, written: false })
@@ -335,14 +336,9 @@ impl Held<'_> {
         self.written = true;
     }
 
-    #[cfg(tollgate_mutant = "tightening_unseen")]
-    pub(super) fn set_unwritten(&mut self) {
-        self.written = false;
-    }
-
     #[inline]
     pub(super) fn set(&mut self, header: usize, value: u64) {
-        self.written = true;
+        self.written = header != FACTOR || !mutant("tightening_unseen");
         self.head.0.word(header).store(value, Ordering::Relaxed);
     }
 

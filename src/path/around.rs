@@ -16,7 +16,7 @@ use crate::{
     line::{Backoff, Guard, Head, Held, Version, Word},
     meter::{Cost, Meter},
     policy::plan::{Charge, LEVELS, Limit, StraightRate},
-    sync::Ordering,
+    sync::{Ordering, mutant},
 };
 
 /// Looks at lines that others keep writing to, before each is read by itself, waiting for its guard.
@@ -389,12 +389,10 @@ impl<'a> Lane<'a> {
                     Step::Admit(word) => {
                         let _ = charged.try_push((place, word));
                     }
-                    #[cfg(tollgate_mutant = "commit_trusts_the_look")]
-                    _ => {
+                    _ if mutant("commit_trusts_the_look") => {
                         let _ = charged.try_push((place, place.load() + ask.cost.amount(meter)));
                     }
                     // Whoever is behind, or refused, finds out when it looks again.
-                    #[cfg(not(tollgate_mutant = "commit_trusts_the_look"))]
                     Step::Refuse | Step::Behind => return None,
                 }
             }

@@ -29,6 +29,7 @@ use crate::{
         book::Book,
         plan::{Charge, Limit, MAX_PATH_RULES, PLAIN, Present, StraightRate, TierPlan, place_of},
     },
+    sync::mutant,
 };
 
 /// The last of the plain levels, that of the tier's total.
@@ -276,8 +277,11 @@ impl<'a> Lane<'a> {
     pub(super) fn lock(&self, seen: Seen) -> Result<Guards<'a>, Lost> {
         #[cfg(all(test, feature = "toml"))]
         super::meanwhile::happens();
-        #[cfg(tollgate_mutant = "commit_of_another_version")]
-        let seen = self.heads.map(|head| head.version().unwrap_or(seen[0]));
+        let seen = if mutant("commit_of_another_version") {
+            self.heads.map(|head| head.version().unwrap_or(seen[0]))
+        } else {
+            seen
+        };
         let [account, organization, total] = &self.heads;
         let account = account.lock_at(seen[0]).ok_or(Lost::Own)?;
         let organization =

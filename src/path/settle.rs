@@ -19,6 +19,7 @@ use crate::{
         book::Book,
         plan::{Charge, LEVELS, Limit, MAX_PATH_RULES, Present, TierPlan},
     },
+    sync::mutant,
 };
 
 /// One line that a permit was charged to.
@@ -142,8 +143,7 @@ impl Hold {
             let Some(line) = lines.line(held.home) else { continue };
             let refunds = lines.refunds(held.home);
             let mut guard = line.lock();
-            #[cfg(not(tollgate_mutant = "settle_ignores_generation"))]
-            if guard.generation() != held.generation {
+            if guard.generation() != held.generation && !mutant("settle_ignores_generation") {
                 settlement.stale = true;
                 continue;
             }

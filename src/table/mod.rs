@@ -32,7 +32,7 @@ use crate::{
         book::Book,
         plan::{LevelPlan, MAX_RULES, Rule, Under, Words, groups_for},
     },
-    sync::{Ordering, fence},
+    sync::{Ordering, fence, mutant},
 };
 use index::{Index, WAYS};
 use keep::Moved;
@@ -77,10 +77,7 @@ impl Table {
                 return None;
             }
             let guard = line.try_lock()?;
-            #[cfg(tollgate_mutant = "replacement_without_second_look")]
-            return Some((slot, guard));
-            #[cfg(not(tollgate_mutant = "replacement_without_second_look"))]
-            clear(&guard).then_some((slot, guard))
+            (mutant("replacement_without_second_look") || clear(&guard)).then_some((slot, guard))
         })
     }
 
@@ -187,8 +184,7 @@ impl Subjects {
         moment: &Moment<'_>,
     ) -> Option<u32> {
         let _group = self.table.index.lock(key.hash);
-        #[cfg(not(tollgate_mutant = "insert_without_second_look"))]
-        if let Some((slot, _)) = self.table.find(key) {
+        if let Some((slot, _)) = self.table.find(key).filter(|_| !mutant("insert_without_second_look")) {
             return Some(slot);
         }
         let rules = self.rules(book, under).map_or(0, |rules| rules.rules.len());
@@ -244,8 +240,7 @@ impl Subjects {
             return true;
         }
         let Some(rules) = self.rules(book, meta.under()) else { return false };
-        #[cfg(not(tollgate_mutant = "replacement_ignores_permits"))]
-        if guard.open_permits() != 0 {
+        if guard.open_permits() != 0 && !mutant("replacement_ignores_permits") {
             return false;
         }
         if guard.standing(moment.now) != Standing::GOOD {
@@ -278,8 +273,9 @@ impl Subjects {
     ) -> bool {
         let packed = self.packed(rules, words);
         let (key, under) = (guard.key(&self.places), guard.meta().under());
-        #[cfg(tollgate_mutant = "park_after_leaving")]
-        return true;
+        if mutant("park_after_leaving") {
+            return true;
+        }
         let _group = self.parked.index.lock(key.hash);
         // One that is left over from an insertion which was given up is as good as free.
         let leftover = self.parked.find(&key).and_then(|(slot, _)| {
