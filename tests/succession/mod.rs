@@ -13,12 +13,17 @@
 //! `policies.rs` and the fuzz target `reload` share it; it needs no test framework.
 
 pub mod ledger;
+pub mod outcome;
 pub mod policy;
+pub mod told;
+
+pub use outcome::Outcome;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use ledger::{Charged, Key, Ledger};
 use policy::{LEVELS, Limit, METERS, Policy, TIERS, TierRules};
+use told::{not_forgiven, used_of};
 use tollgate::{Cost, Denial, Explanation, Identity, Limiter, ManualClock, Override, Permit, Plan, Whom};
 
 const SECOND: u64 = 1_000_000_000;
@@ -34,40 +39,6 @@ impl Reader<'_> {
         let Some((first, rest)) = self.bytes.split_first() else { return 0 };
         self.bytes = rest;
         *first
-    }
-}
-
-/// What happened in a run, so that a test can tell that enough did.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Outcome {
-    /// Policies that are none, for a rule that can never bind.
-    pub skipped: u64,
-    pub admitted: u64,
-    pub refused: u64,
-    pub reloads: u64,
-    pub renamed: u64,
-    pub round_trips: u64,
-    /// Permits that were settled under another policy than they were charged by.
-    pub settled_later: u64,
-    pub forgotten: u64,
-    /// Rules with use that a policy lacked.
-    pub dropped: u64,
-    /// Most that one rate admitted in an interval, in parts of a hundred of its bound.
-    pub fullest: u64,
-}
-
-impl Outcome {
-    pub fn add(&mut self, other: Outcome) {
-        self.skipped += other.skipped;
-        self.admitted += other.admitted;
-        self.refused += other.refused;
-        self.reloads += other.reloads;
-        self.renamed += other.renamed;
-        self.round_trips += other.round_trips;
-        self.settled_later += other.settled_later;
-        self.forgotten += other.forgotten;
-        self.dropped += other.dropped;
-        self.fullest = self.fullest.max(other.fullest);
     }
 }
 
@@ -200,7 +171,6 @@ impl<'l> Run<'l> {
 
     fn identity(&self, account: u8) -> Identity {
         let tier = usize::from(account) % TIERS.len();
-        // A handle of a tier that is gone keeps its meaning; one of a tier that was never there is refused as well.
         let tier = self.limiter.tier(TIERS[tier]).expect("asked of tiers that are there");
         let identity = self.limiter.identity(tier, u64::from(account));
         match subject(1, account) {
@@ -220,6 +190,7 @@ impl<'l> Run<'l> {
 
     fn asked(reader: &mut Reader<'_>) -> (u8, [u64; METERS]) {
         let (account, amounts) = (reader.byte() % ACCOUNTS, reader.byte());
+        // Beyond small limits, so that estimates are clamped.
         let more = if account == 0 { 4 } else { 1 };
         (account, [u64::from(amounts & 15) * more, u64::from(amounts >> 4)])
     }
@@ -242,8 +213,7 @@ impl<'l> Run<'l> {
         match limiter.reserve(&self.identity(account), &self.cost(&amounts)) {
             Ok(permit) => {
                 let charged = self.decided(account, &amounts, None, true);
-                let lives = self.forgotten[usize::from(account)];
-                let reloads = self.outcome.reloads;
+                let (lives, reloads) = (self.forgotten[usize::from(account)], self.outcome.reloads);
                 self.open.push(Open { permit, account, lives, charged, amounts, reloads });
             }
             Err(denial) => {
@@ -359,7 +329,6 @@ impl<'l> Run<'l> {
             return;
         }
         let identity = self.identity(account);
-        let whom = Whom::Account(&identity);
         let seconds = 1 + u64::from(what >> 4) * 7;
         let appeal = Override::new(Duration::from_secs(seconds), "appeal");
         let mut granted = Granted { until: self.now() + seconds * SECOND, exempt: false, limit: None };
@@ -367,7 +336,7 @@ impl<'l> Run<'l> {
         let lasting: Vec<_> = rules.iter().filter(|rule| !matches!(rule.limit, Limit::Rate { .. })).collect();
         let appeal = match what & 3 {
             0 => {
-                self.limiter.lift_override(whom);
+                self.limiter.lift_override(Whom::Account(&identity));
                 self.granted.remove(&account);
                 return;
             }
@@ -384,7 +353,7 @@ impl<'l> Run<'l> {
             // Tightened: nothing more is admitted for it.
             _ => appeal.factor(40),
         };
-        self.limiter.set_override(whom, appeal).expect("of a rule that there is");
+        self.limiter.set_override(Whom::Account(&identity), appeal).expect("of a rule that there is");
         self.granted.insert(account, granted);
     }
 
@@ -527,28 +496,5 @@ impl<'l> Run<'l> {
         }
         self.outcome.fullest = self.ledger.check_intervals();
         self.outcome
-    }
-}
-
-fn used_of(explanation: &Explanation, key: &Key) -> Option<u64> {
-    let state = explanation.rules.iter().find(|state| {
-        state.level.to_string() == LEVELS[key.level]
-            && state.meter.as_str() == policy::METER_NAMES[key.meter]
-            && state.rule.as_str() == key.rule
-    });
-    state.map(|state| state.used)
-}
-
-/// Of every rule that is there before and after, at one instant: as much is owed or used, and of a rate at most `more`.
-fn not_forgiven(before: &[Option<Explanation>], after: &[Option<Explanation>], more: u64) {
-    for (before, after) in before.iter().zip(after) {
-        let (Some(before), Some(after)) = (before, after) else { continue };
-        for was in before.rules.iter().filter(|was| was.kind == "rate") {
-            let same =
-                |is: &&tollgate::RuleState| (is.level, is.meter, is.rule) == (was.level, was.meter, was.rule);
-            if let Some(is) = after.rules.iter().find(same) {
-                assert!(was.used <= is.used && is.used <= was.used + more, "{was:?} became {is:?}");
-            }
-        }
     }
 }
