@@ -3,7 +3,7 @@
 /// What happened in a run, so that a test can tell that enough did.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outcome {
-    /// Policies that are none, for a rule that can never bind.
+    /// Runs of a policy that is none: with a rule that can never bind, or with too many.
     pub skipped: u64,
     pub admitted: u64,
     pub refused: u64,
