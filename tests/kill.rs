@@ -8,7 +8,7 @@
 //! - of none more is restored than the ledger has, and what two calls may have had under way: nothing is counted twice;
 //! - the last complete checkpoint began no longer than an interval ago, but for a few when the machine was busy.
 //!
-//! `cargo test --release --features store --test kill -- --ignored --nocapture` kills 200 times; without `--ignored`, 8 times.
+//! `TOLLGATE_KILLS=200 cargo test --release --features store --test kill -- --nocapture` kills 200 times; else 8 times.
 #![cfg(all(feature = "store", feature = "toml", unix))]
 #![expect(clippy::disallowed_types, reason = "real threads, outside the models")]
 
@@ -166,8 +166,8 @@ fn restored(folder: &Path) -> Vec<[u64; 2]> {
     accounts.chain([used(Whom::Tier(tier))]).collect()
 }
 
-fn kill(times: usize, name: &str) {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+fn kill(times: usize) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kill");
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).expect("a folder for tests");
     let ledger = Ledger::open(&folder);
@@ -239,11 +239,6 @@ fn kill(times: usize, name: &str) {
 
 #[test]
 fn a_kill_gives_back_less_than_an_interval() {
-    kill(8, "kill");
-}
-
-#[test]
-#[ignore = "takes some minutes"]
-fn two_hundred_kills() {
-    kill(200, "kill200");
+    let times = std::env::var("TOLLGATE_KILLS").map_or(8, |times| times.parse().expect("a number of times"));
+    kill(times);
 }

@@ -172,8 +172,10 @@ impl Book {
     pub(crate) fn with_earlier(&self, plan: &Plan) -> Option<Book> {
         let alike = |known: &&Arc<Plan>| {
             known.policy == plan.policy
-                && known.tiers.len() == plan.tiers.len()
                 && known.meters.len() == plan.meters.len()
+                && known.tiers.len() == plan.tiers.len()
+                // What is kept of a tier that the policy lacks is what it had last, not what it had then.
+                && known.tiers.iter().zip(&plan.tiers).all(|(known, tier)| known.has_rules_of(tier))
         };
         let earlier = self.plans.iter().flatten().find(alike)?;
         let (plan, number) = (Arc::clone(earlier), next_number());

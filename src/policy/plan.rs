@@ -204,6 +204,11 @@ impl Charge {
 }
 
 impl TierPlan {
+    /// Whether its rules and those of `other` are the same in the same places.
+    pub(crate) fn has_rules_of(&self, other: &TierPlan) -> bool {
+        LEVELS.into_iter().all(|level| self.level(level).rules == other.level(level).rules)
+    }
+
     /// The rules of each level are in the order of their meters.
     pub(crate) fn new(
         name: Name,

@@ -240,8 +240,8 @@ impl Ledger {
             *life = if life.since <= turn {
                 settled
             } else {
-                // It was not charged here: nothing should be given back. A known defect; see the tests of `policies.rs` that
-                // are ignored.
+                // It was not charged here: nothing should be given back. A known defect; see the
+                // last test of `policies.rs`.
                 let used = (life.used.0.min(settled.used.0), life.used.1.max(settled.used.1));
                 Life { used, ..settled }
             };
@@ -290,12 +290,6 @@ impl Ledger {
             }
         }
         renamed
-    }
-
-    /// The rules of tiers that were there once, and that `next` lacks.
-    pub fn kept_of_lacking(&self, next: &Policy) -> Vec<Option<TierRules>> {
-        let both = self.tiers.iter().zip(&next.tiers);
-        both.map(|(old, new)| if new.is_none() { old.clone() } else { None }).collect()
     }
 
     /// Puts a policy into force. Answers how many rules with use it lacks.

@@ -22,7 +22,7 @@ pub use outcome::Outcome;
 use std::{collections::BTreeMap, time::Duration};
 
 use ledger::{Charged, Key, Ledger};
-use policy::{LEVELS, Limit, METERS, Policy, TIERS, TierRules};
+use policy::{LEVELS, Limit, METERS, Policy, TIERS};
 use told::{not_forgiven, used_of};
 use tollgate::{Cost, Denial, Explanation, Identity, Limiter, ManualClock, Override, Permit, Plan, Whom};
 
@@ -64,8 +64,6 @@ struct Run<'l> {
     policies: Vec<Policy>,
     current: usize,
     ledger: Ledger,
-    /// By policy, what was kept of tiers that it lacks when it was first put into force.
-    kept: Vec<Option<Vec<Option<TierRules>>>>,
     open: Vec<Open<'l>>,
     granted: BTreeMap<u8, Granted>,
     forgotten: [u64; ACCOUNTS as usize],
@@ -97,7 +95,6 @@ pub fn run(bytes: &[u8]) -> Outcome {
     let mut run = Run {
         limiter: &limiter,
         clock,
-        kept: vec![None; policies.len()],
         policies,
         current: 0,
         ledger,
@@ -405,12 +402,6 @@ impl<'l> Run<'l> {
 
     fn publish(&mut self, to: usize) -> bool {
         let policy = &self.policies[to];
-        // A known defect: the rules that are kept of a tier that a policy lacks are those of its first time in force; see
-        // the tests of `policies.rs` that are ignored.
-        let kept = self.ledger.kept_of_lacking(policy);
-        if self.kept[to].get_or_insert_with(|| kept.clone()) != &kept {
-            return false;
-        }
         let answer = self.limiter.reload(plan(policy));
         let renamed = self.ledger.may_be_renamed(policy);
         match answer {
