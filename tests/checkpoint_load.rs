@@ -5,7 +5,8 @@
 //!   interleaved pairs, at 95%;
 //! - no step of `maintain` takes longer than 25 ms, besides what the disk takes for one write of some 128 KiB.
 //!
-//! `cargo test --release --features store --test checkpoint_load -- --ignored --nocapture`, on a quiet machine.
+//! `TOLLGATE_TIMED=1 cargo test --release --features store --test checkpoint_load -- --ignored --nocapture`, on a quiet machine; the
+//! times are only printed without `TOLLGATE_TIMED`.
 #![cfg(all(feature = "store", feature = "toml"))]
 #![expect(clippy::disallowed_types, reason = "real threads, outside the models")]
 
@@ -171,6 +172,9 @@ fn a_million_accounts() {
         median.0, median.2, median.1, upper.0
     );
     assert!(steps.len() > 100, "nothing was shown");
-    assert!(upper.0 < 1.10, "{ratios:?}");
-    assert!(longest(0) < BOUND, "{:?}", longest(0));
+    // Times are for a quiet machine to hold.
+    if std::env::var_os("TOLLGATE_TIMED").is_some() {
+        assert!(upper.0 < 1.10, "{ratios:?}");
+        assert!(longest(0) < BOUND, "{:?}", longest(0));
+    }
 }
