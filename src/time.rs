@@ -58,8 +58,13 @@ impl Anchor {
     /// Unix time at an instant of limiter time.
     #[inline]
     pub(crate) fn unix(self, now: u64) -> i64 {
-        // Limiter time is at most 2^60.
-        self.origin.saturating_add(now as i64).max(self.held)
+        self.unix_unheld(now).max(self.held)
+    }
+
+    /// The same where nothing is held.
+    #[inline]
+    pub(crate) fn unix_unheld(self, now: u64) -> i64 {
+        self.origin.saturating_add_unsigned(now)
     }
 
     /// The first instant of limiter time at which it is `unix`, where nothing is held.

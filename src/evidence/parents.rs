@@ -6,7 +6,12 @@
 //!
 //! Memory: [`MOST`] entries; a new one takes the place of the one that weighs least.
 
-use super::{Change, Kind, Settings, correlate::STEP_S, signal::SignalPlan, subject::Evidence};
+use super::{
+    Change, Kind, Settings,
+    correlate::{NANOS, STEP_S},
+    signal::SignalPlan,
+    subject::Evidence,
+};
 use crate::{
     adapt::{ONE, Tightening},
     policy::exception::Scope,
@@ -14,7 +19,6 @@ use crate::{
 
 /// Organizations and tiers that are remembered at once.
 pub(super) const MOST: usize = 256;
-const NANOS: u64 = 1_000_000_000;
 
 /// What was reported of an organization or a tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,7 +16,6 @@ use crate::{
     limiter::OwnRule,
 };
 
-const NANOS: u64 = 1_000_000_000;
 /// Where the draft registers its problem types.
 const TYPES: &str = "https://iana.org/assignments/http-problem-types#";
 
@@ -110,7 +109,6 @@ impl Told {
             Retry::OnRelease => Some(Duration::from_secs(1)),
             Retry::Never => None,
         };
-        let whole = |wait: Duration| wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         let late = wait.map(|wait| wait.saturating_add(Duration::from_nanos(jitter)));
         let step_up = denial.step_up().map(|tier| {
             let url = settings.step_up.as_ref().map(|url| url.replace("{tier}", tier.as_str()));
@@ -205,7 +203,12 @@ fn problem(status: StatusCode, details: Map<String, Value>) -> Response<Bytes> {
     response
 }
 
+/// Whole seconds, rounded up.
+fn whole(span: Duration) -> u64 {
+    span.as_secs() + u64::from(span.subsec_nanos() > 0)
+}
+
 /// Nanoseconds as whole seconds, rounded up.
 pub(super) fn seconds(nanos: u64) -> u64 {
-    nanos.div_ceil(NANOS)
+    whole(Duration::from_nanos(nanos))
 }

@@ -20,8 +20,9 @@ use super::{
     usage::Held,
 };
 use crate::{
-    decision::Receipt,
+    decision::{Denial, Receipt},
     limiter::{Caller, Permit},
+    meter::Cost,
 };
 
 /// A service behind a limiter; made by [`GateLayer`](super::GateLayer).
@@ -38,30 +39,18 @@ enum Verdict {
     Answer(Response<Bytes>),
 }
 
-/// How what a request asked for was charged.
-#[expect(clippy::large_enum_variant, reason = "on its way to where it is kept")]
-enum Charged {
-    Finally(Receipt),
-    Reserved(Permit<'static>),
-}
-
-impl Charged {
-    fn of(permit: Permit<'_>) -> Charged {
-        Charged::Reserved(permit.detach())
-    }
-
-    fn receipt(&self) -> Receipt {
-        match self {
-            Charged::Finally(receipt) => *receipt,
-            Charged::Reserved(permit) => permit.receipt(),
+impl Settings {
+    /// Charges what a request asks for, finally or by a permit.
+    fn charge(
+        &self,
+        caller: &impl Caller,
+        cost: &Cost,
+    ) -> Result<(Receipt, Option<Permit<'static>>), Denial> {
+        if self.spends {
+            return self.limiter.check(caller, cost).map(|receipt| (receipt, None));
         }
-    }
-
-    fn into_permit(self) -> Option<Permit<'static>> {
-        match self {
-            Charged::Finally(_) => None,
-            Charged::Reserved(permit) => Some(permit),
-        }
+        let permit = self.limiter.reserve(caller, cost)?.detach();
+        Ok((permit.receipt(), Some(permit)))
     }
 }
 
@@ -77,31 +66,20 @@ impl<S> Gate<S> {
             Ok(None) => return Verdict::Pass,
             Err(rejection) => return Verdict::Answer(answer::rejected(&rejection, Protocol::of(parts))),
         };
-        let limiter = &settings.limiter;
-        let decided = match (settings.spends, &wanted.attributes) {
-            (false, Some(known)) => {
-                limiter.reserve(&wanted.identity.with(known), &wanted.cost).map(Charged::of)
-            }
-            (false, None) => limiter.reserve(&wanted.identity, &wanted.cost).map(Charged::of),
-            (true, Some(known)) => {
-                limiter.check(&wanted.identity.with(known), &wanted.cost).map(Charged::Finally)
-            }
-            (true, None) => limiter.check(&wanted.identity, &wanted.cost).map(Charged::Finally),
+        let decided = match &wanted.attributes {
+            Some(known) => settings.charge(&wanted.identity.with(known), &wanted.cost),
+            None => settings.charge(&wanted.identity, &wanted.cost),
         };
         match decided {
-            Ok(charged) => {
-                let receipt = charged.receipt();
+            Ok((receipt, permit)) => {
                 if let Some(audit) = &settings.audit {
                     audit.admitted(&wanted.identity, &wanted.cost, &receipt);
                 }
-                match charged {
-                    Charged::Finally(_) if !settings.fields_on_success => Verdict::Pass,
-                    charged => {
-                        let permit = charged.into_permit();
-                        let held = Held::new(permit, (wanted.identity, receipt), Arc::clone(settings));
-                        Verdict::Admit(Box::new(held))
-                    }
+                if permit.is_none() && !settings.fields_on_success {
+                    return Verdict::Pass;
                 }
+                let held = Held::new(permit, (wanted.identity, receipt), Arc::clone(settings));
+                Verdict::Admit(Box::new(held))
             }
             Err(denial) => {
                 if let Some(audit) = &settings.audit {

@@ -22,7 +22,7 @@ use crate::{
         self, CheckpointError, Head, Line, Record, Shape, Standing, Store, StoreError, Whom, Writer, keep,
     },
     decision::Level,
-    id::KeptId,
+    id::{KeptId, Key},
     line::Stamp,
     path::Found,
     policy::{
@@ -30,7 +30,7 @@ use crate::{
         exception::{Exception, Scope},
     },
     sync::Mutex,
-    time::{Anchor, Nanos},
+    time::Nanos,
 };
 
 /// Places that one step looks at, at most: a millisecond or two where nothing has changed.
@@ -154,14 +154,6 @@ impl Checkpoints {
         };
         Checkpoints { state: Mutex::new(state), forgotten: Mutex::default(), restored }
     }
-
-    /// Lets the next step say that nothing is to be known of `id`.
-    pub(super) fn forget(&self, level: Level, id: KeptId) {
-        let mut forgotten = self.forgotten.lock();
-        if forgotten.len() < MOST_FORGOTTEN {
-            forgotten.push((level, id));
-        }
-    }
 }
 
 impl Limiter {
@@ -208,15 +200,23 @@ impl Shared {
         let Some(mut state) = checkpoints.state.try_lock() else { return Checkpointing::Waiting };
         state.step(self, checkpoints, now).unwrap_or(Checkpointing::Failed)
     }
-}
 
-impl Shared {
     /// How long until a step does something.
     pub(super) fn next_checkpoint(&self, now: Nanos) -> Option<Duration> {
         let state = self.checkpoints.as_ref()?.state.try_lock();
         // Where another thread is at it, it knows.
         let due = state.map_or(u64::MAX, |state| state.due);
         Some(Duration::from_nanos(due.saturating_sub(now.as_u64())))
+    }
+
+    /// Lets a checkpoint forget whom the limiter forgets: the next step says that nothing is to be known of it.
+    pub(super) fn forget_kept(&self, level: Level, key: &Key) {
+        if let (Some(checkpoints), Some(id)) = (&self.checkpoints, KeptId::new(key.words, key.kind)) {
+            let mut forgotten = checkpoints.forgotten.lock();
+            if forgotten.len() < MOST_FORGOTTEN {
+                forgotten.push((level, id));
+            }
+        }
     }
 }
 
@@ -417,7 +417,7 @@ impl Step<'_> {
                 let standing = Standing {
                     sixteenths: of.factor.sixteenths(),
                     cohort: of.cohort,
-                    until: unix(moment.anchor, of.until),
+                    until: moment.anchor.unix_unheld(of.until),
                 };
                 let worth = !amounts.is_nothing() || !is_good || of.marked;
                 if worth || anyway {
@@ -446,7 +446,7 @@ impl Step<'_> {
     }
 
     fn override_of(&self, exception: &Exception) -> Option<checkpoint::Override> {
-        let id = |key: &crate::id::Key| KeptId::new(key.words, key.kind);
+        let id = |key: &Key| KeptId::new(key.words, key.kind);
         let whom = match &exception.scope {
             Scope::Account(key) => Whom::Account(id(key)?),
             Scope::Organization(key) => Whom::Organization(id(key)?),
@@ -456,15 +456,10 @@ impl Step<'_> {
             whom,
             sixteenths: exception.sixteenths,
             exempt: exception.exempt,
-            until: unix(self.moment.anchor, exception.until),
+            until: self.moment.anchor.unix_unheld(exception.until),
             reason: exception.reason.clone(),
             limits: exception.limits.clone(),
         };
         Some(told.cut())
     }
-}
-
-/// Unix time of an instant of limiter time.
-fn unix(anchor: Anchor, at: u64) -> i64 {
-    anchor.origin.saturating_add_unsigned(at)
 }

@@ -198,7 +198,7 @@ impl Shared {
                 Err(Stopped::Behind(later)) => {
                     // A window that the limiter's clock has not reached itself was entered before the wall clock went back:
                     // it is held, and not waited for.
-                    held = moment.anchor.origin.saturating_add(later.cast_signed());
+                    held = moment.anchor.unix_unheld(later);
                     now = Nanos::new(later.min(self.now().as_u64())).max(now);
                 }
                 Err(Stopped::Changed) => {}

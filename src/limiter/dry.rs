@@ -22,7 +22,6 @@ use crate::{
     policy::{
         book::Book,
         plan::{LEVELS, Plan},
-        spec::OnDrop,
         succeed::ReloadError,
     },
     sync::{AtomicU64, Ordering},
@@ -281,12 +280,9 @@ impl BesideHold {
     pub(super) fn settle(self, actual: Option<&Cost>, now: Nanos) {
         let BesideHold { beside, hold, reserved } = self;
         let Beside { shared, book, .. } = &*beside;
-        let dropped = match book.plan.on_drop {
-            OnDrop::Refund => &Cost::FREE,
-            OnDrop::Charge => &reserved,
-        };
-        let (actual, moment) = (actual.unwrap_or(dropped), shared.moment(book, now));
+        let actual = actual.copied().unwrap_or_else(|| book.plan.on_drop.used(&reserved));
+        let moment = shared.moment(book, now);
         let clock = || shared.now().as_u64();
-        hold.settle(&shared.lines, || Arc::clone(book), (&reserved, actual), &moment, clock);
+        hold.settle(&shared.lines, || Arc::clone(book), (&reserved, &actual), &moment, clock);
     }
 }

@@ -8,12 +8,12 @@ use super::{
     signal::{Evidence, Report},
 };
 use crate::{
-    bucket::{self, Factor, Mode},
+    bucket::{self, Factor, Mode, Moment},
     decision::{Level, Name, RuleName, Wait},
     id::Identity,
     meter::{Cost, Meter},
     path::{Ask, Path},
-    policy::plan::Limit,
+    policy::plan::{Limit, Plan},
 };
 
 /// Every rule on a caller's path, in path order.
@@ -80,9 +80,7 @@ pub(super) fn explain(shared: &Shared, identity: &Identity) -> Explanation {
             return Explanation { at, rules, overrides: Vec::new(), evidence: None, reports: Vec::new() };
         };
         path.recall(&shared.lines, &moment);
-        // What depends on the request is told for one that spends 1 of every meter.
-        let meters = (0..plan.meters.len()).filter_map(Meter::from_index);
-        let cost = &meters.fold(Cost::FREE, |cost, meter| cost.and(meter, 1));
+        let cost = &one_of_each(plan);
         let ask = Ask { cost, mode: Mode::Spend, moment };
         let tier = plan.tiers.get(usize::from(identity.tier().as_u8()));
         let seen = path.inspect(
@@ -111,10 +109,7 @@ pub(super) fn explain(shared: &Shared, identity: &Identity) -> Explanation {
                     used: bucket::used(inforce, word, &moment),
                     left: bucket::left(inforce, word, factor, &moment)
                         .map(|left| left.saturating_sub(withheld)),
-                    full_in: match bucket::full_at(inforce, word, &moment) {
-                        Wait::OnRelease | Wait::Never => None,
-                        timed => timed.instant().map(|instant| instant.saturating_sub(at)),
-                    },
+                    full_in: full_in(inforce, word, &moment),
                     factor_sixteenths: factor.sixteenths(),
                     factor_for: (factor != Factor::ONE).then(|| until.saturating_sub(at)),
                     withheld,
@@ -127,5 +122,19 @@ pub(super) fn explain(shared: &Shared, identity: &Identity) -> Explanation {
         if seen.is_ok() {
             return Explanation { at, rules, overrides: Vec::new(), evidence: None, reports: Vec::new() };
         }
+    }
+}
+
+/// What depends on the request is told for one that spends 1 of every meter.
+pub(super) fn one_of_each(plan: &Plan) -> Cost {
+    let meters = (0..plan.meters.len()).filter_map(Meter::from_index);
+    meters.fold(Cost::FREE, |cost, meter| cost.and(meter, 1))
+}
+
+/// Nanoseconds until a bucket is whole again; `None` if no clock tells.
+pub(super) fn full_in(limit: &Limit, word: u64, moment: &Moment<'_>) -> Option<u64> {
+    match bucket::full_at(limit, word, moment) {
+        Wait::OnRelease | Wait::Never => None,
+        timed => timed.instant().map(|instant| instant.saturating_sub(moment.now)),
     }
 }

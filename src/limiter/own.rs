@@ -1,11 +1,13 @@
 //! The rules of a caller's own, as answers tell of them.
 
-use super::{Caller, Limiter};
+use super::{
+    Caller, Limiter,
+    explain::{full_in, one_of_each},
+};
 use crate::{
     bucket::{self, Mode, Seen},
     calendar::Period,
-    decision::{Level, Name, RuleName, Wait},
-    meter::{Cost, Meter},
+    decision::{Level, Name, RuleName},
     path::{Ask, Path},
     policy::plan::Limit,
 };
@@ -35,8 +37,7 @@ impl Limiter {
         let plan = &book.plan;
         let Some(path) = Path::find(&shared.lines, &book, caller.identity()) else { return };
         let moment = shared.moment(&book, now);
-        let meters = (0..plan.meters.len()).filter_map(Meter::from_index);
-        let cost = &meters.fold(Cost::FREE, |cost, meter| cost.and(meter, 1));
+        let cost = &one_of_each(plan);
         let ask = Ask { cost, mode: Mode::Spend, moment };
         // A line that changes hands meanwhile leaves the rest untold, which harms nobody.
         let _ = path.inspect(&shared.lines, &ask, |seen: Seen<'_>| {
@@ -46,10 +47,6 @@ impl Limiter {
             }
             let Some(meter) = plan.meters.get(rule.meter.index()) else { return };
             let Some(left) = bucket::left(limit, word, factor, &moment) else { return };
-            let whole_in = match bucket::full_at(limit, word, &moment) {
-                Wait::OnRelease | Wait::Never => None,
-                timed => timed.instant().map(|instant| instant.saturating_sub(now.as_u64())),
-            };
             let window = match limit {
                 Limit::Rate(rate) => {
                     let refill = u128::from(rate.burst) * u128::from(rate.period);
@@ -65,7 +62,7 @@ impl Limiter {
                 limit: limit.most(),
                 left: left.saturating_sub(withheld),
                 window,
-                whole_in,
+                whole_in: full_in(limit, word, &moment),
                 in_flight: matches!(limit, Limit::InFlight { .. }),
             });
         });

@@ -12,7 +12,6 @@ use crate::{
     evidence::Member,
     meter::Cost,
     path::{Hold, Settlement},
-    policy::spec::OnDrop,
     sync::Ordering,
     time::Nanos,
 };
@@ -116,10 +115,7 @@ impl<'a> Permit<'a> {
 
     /// What it would be settled with if it were dropped.
     pub(crate) fn if_dropped(&self) -> Cost {
-        match self.limiter.shared().books.with(|book| book.plan.on_drop) {
-            OnDrop::Refund => Cost::FREE,
-            OnDrop::Charge => self.reserved,
-        }
+        self.limiter.shared().books.with(|book| book.plan.on_drop).used(&self.reserved)
     }
 
     fn close(&mut self, actual: &Cost, now: Nanos) -> Settlement {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Shared, names::Names};
+use super::names::Names;
 use crate::{
     bucket::{Factor, Moment},
     checkpoint::{Block, CheckpointError, Line, Log, Override, Past, Record, Standing as Told, Store, Whom},
@@ -44,7 +44,7 @@ pub(super) fn restore(
     book: Book,
     moment: &Moment<'_>,
 ) -> Result<(Book, Restored), CheckpointError> {
-    let behind = log.head.unix.saturating_sub(moment.anchor.origin.saturating_add_unsigned(moment.now));
+    let behind = log.head.unix.saturating_sub(moment.anchor.unix_unheld(moment.now));
     let mut restoring = Restoring {
         lines,
         names,
@@ -167,15 +167,9 @@ impl Restoring<'_> {
             return None;
         }
         let mut exception =
-            Exception::new(scope, (told.sixteenths, told.exempt), Vec::new(), until, told.reason);
-        // As on a reload: names that the policy has no more count for nothing.
-        for limit in told.limits {
-            exception.limits.push(limit);
-            if exception.resolve(&self.book.plan).is_err() {
-                exception.limits.pop();
-            }
-        }
-        let _ = exception.resolve(&self.book.plan);
+            Exception::new(scope, (told.sixteenths, told.exempt), told.limits, until, told.reason);
+        // As on a reload.
+        exception.resolve_known(&self.book.plan);
         Some(exception)
     }
 }
@@ -183,13 +177,4 @@ impl Restoring<'_> {
 /// The instant of limiter time at which it is `unix`.
 fn limiter_time(anchor: Anchor, unix: i64) -> u64 {
     Nanos::new(anchor.limiter_time(unix)).as_u64()
-}
-
-impl Shared {
-    /// Lets a checkpoint forget whom the limiter forgets.
-    pub(super) fn forget_kept(&self, level: Level, key: &crate::id::Key) {
-        if let (Some(checkpoints), Some(id)) = (&self.checkpoints, KeptId::new(key.words, key.kind)) {
-            checkpoints.forget(level, id);
-        }
-    }
 }

@@ -4,12 +4,14 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::{Limiter, Shared, Whom};
 use crate::{
+    bucket::Moment,
     calendar::Period,
     checkpoint::{Counted, Usage, counted},
     decision::{Level, Name},
     id::Fingerprint,
     meter::Meter,
     path::Found,
+    policy::book::Book,
 };
 
 impl Limiter {
@@ -55,7 +57,7 @@ impl Limiter {
                 lines.kept_total(&book, tier.as_u8(), &moment)
             }
         };
-        let usage = found.and_then(|found| shared.usage_of(found));
+        let usage = found.and_then(|found| shared.usage_of(&book, found, &moment));
         let name = book.plan.meters.get(meter.index()).map(|meter| meter.name);
         let mut counted = usage.map_or(Vec::new(), |usage| usage.counted);
         counted.retain(|one| Some(one.meter) == name && (period.is_none() || one.period == period));
@@ -143,14 +145,13 @@ impl Shared {
         // What holds nobody is told by one word.
         self.lines.stamp(place)?;
         let book = self.books.copy();
-        let found = self.lines.kept(&book, place, &self.moment(&book, self.now()))?;
-        self.usage_of(found).filter(|usage| !usage.counted.is_empty())
+        let moment = self.moment(&book, self.now());
+        let found = self.lines.kept(&book, place, &moment)?;
+        self.usage_of(&book, found, &moment).filter(|usage| !usage.counted.is_empty())
     }
 
-    /// What was counted of a subject, or of a tier's total.
-    fn usage_of(&self, found: Found) -> Option<Usage> {
-        let book = self.books.copy();
-        let moment = self.moment(&book, self.now());
+    /// What was counted of a subject, or of a tier's total, that was found under the rules of `book`.
+    fn usage_of(&self, book: &Book, found: Found, moment: &Moment<'_>) -> Option<Usage> {
         let (level, tier, id, words) = match found {
             Found::Subject(level, kept) => (level, kept.tier, Some(kept.id), kept.words),
             Found::Shared { level: Level::Tier, tier, words, .. } => (Level::Tier, tier, None, words),
@@ -163,7 +164,7 @@ impl Shared {
             tier: tier.name,
             id,
             name: id.and_then(|id| self.names.of(level, id)),
-            counted: counted(&meters, &tier.level(level).rules, &words, &moment),
+            counted: counted(&meters, &tier.level(level).rules, &words, moment),
         })
     }
 }

@@ -216,7 +216,7 @@ impl<'a> Newcomer<'a> {
     }
 }
 
-/// The words of a subject that comes with another tier than it had, under the rules of the new one.
+/// The words of a line that is under other rules, of another tier or of an earlier policy, under these.
 #[cold]
 pub(super) fn converted(
     book: &Book,

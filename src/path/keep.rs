@@ -2,9 +2,9 @@
 //!
 //! A *place* is as in [`Lines::bring_over`]: the lines of tiers, those of cohorts, accounts, organizations.
 
-use super::{Home, Lines, lines::TIER_LINES};
+use super::{Home, Lines, enter::converted, lines::TIER_LINES};
 use crate::{
-    bucket::{self, Moment},
+    bucket::Moment,
     decision::Level,
     id::Key,
     line::{Stamp, Standing},
@@ -66,11 +66,10 @@ impl Lines {
                 let from = seen.meta.under();
                 let to = Under::new(from.tier(), book.current());
                 let (level, rules) = (home.level(), book.rules(to)?);
-                let words = match book.rules(from) {
-                    Some(old) if from != to => {
-                        bucket::convert(old.level(level), rules.level(level), &seen.words, moment)
-                    }
-                    _ => seen.words,
+                let words = if from == to {
+                    seen.words
+                } else {
+                    converted(book, level, rules.level(level), seen.meta, &seen.words, moment)
                 };
                 let cohort = match home {
                     Home::Cohort(slot) => (slot / self.tiers_known()) as u16,

@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::quantity::{Amount, ByteSize, Share, Span, TokenRate, WindowLimit};
-use crate::calendar::Weekday;
+use crate::{calendar::Weekday, meter::Cost};
 
 /// The version of the policy format that this crate reads.
 pub(crate) const VERSION: u64 = 1;
@@ -81,6 +81,16 @@ pub enum OnDrop {
     Refund,
     /// All of it stays charged: what was reserved is taken to have been used.
     Charge,
+}
+
+impl OnDrop {
+    /// What of `reserved` is taken to have been used.
+    pub(crate) fn used(self, reserved: &Cost) -> Cost {
+        match self {
+            OnDrop::Refund => Cost::FREE,
+            OnDrop::Charge => *reserved,
+        }
+    }
 }
 
 /// What becomes of a tier's requests where nobody calls [`Limiter::maintain`](crate::Limiter::maintain).
