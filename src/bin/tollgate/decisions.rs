@@ -4,36 +4,22 @@
 //! that labels and names change nothing.
 
 use std::{
-    fs::File,
-    io::{self, BufWriter, Write},
+    io::Write,
     path::{Path, PathBuf},
 };
 
-use flate2::{Compression, write::GzEncoder};
-
-use crate::{failure::Failure, score::Refusal};
-
-enum Out {
-    Plain(BufWriter<File>),
-    Gzip(GzEncoder<BufWriter<File>>),
-}
+use crate::{failure::Failure, score::Refusal, sink::Sink};
 
 /// The file of decisions, being written.
 pub(crate) struct Decisions {
     path: PathBuf,
-    out: Out,
+    out: Sink,
 }
 
 impl Decisions {
     /// A file at `path`, compressed if it ends in `.gz`, with its header.
     pub(crate) fn create(path: &Path) -> Result<Decisions, Failure> {
-        let file = BufWriter::new(File::create(path).map_err(|error| Failure::file(path, error))?);
-        let out = if path.extension().is_some_and(|extension| extension == "gz") {
-            Out::Gzip(GzEncoder::new(file, Compression::fast()))
-        } else {
-            Out::Plain(file)
-        };
-        let mut decisions = Decisions { path: path.to_path_buf(), out };
+        let mut decisions = Decisions { path: path.to_path_buf(), out: Sink::file(path)? };
         decisions.line("decision")?;
         Ok(decisions)
     }
@@ -44,21 +30,11 @@ impl Decisions {
     }
 
     fn line(&mut self, word: &str) -> Result<(), Failure> {
-        let written = match &mut self.out {
-            Out::Plain(out) => writeln!(out, "{word}"),
-            Out::Gzip(out) => writeln!(out, "{word}"),
-        };
-        written.map_err(|error| Failure::file(&self.path, error))
+        writeln!(self.out, "{word}").map_err(|error| Failure::file(&self.path, error))
     }
 
     /// Writes what is left.
     pub(crate) fn finish(self) -> Result<(), Failure> {
-        let finish = |out: Out| -> io::Result<()> {
-            match out {
-                Out::Plain(mut out) => out.flush(),
-                Out::Gzip(out) => out.finish()?.flush(),
-            }
-        };
-        finish(self.out).map_err(|error| Failure::file(&self.path, error))
+        self.out.finish().map_err(|error| Failure::file(&self.path, error))
     }
 }

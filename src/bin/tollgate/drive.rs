@@ -19,7 +19,7 @@ use crate::{
     decisions::Decisions,
     failure::Failure,
     meters::Meters,
-    record::{Watch, Watched},
+    record::{Class, Watch, Watched},
     row::{Batch, Names, Row, Symbol},
     score::{Refusal, Score},
 };
@@ -234,7 +234,7 @@ impl Driver {
     fn learn(&mut self, names: &Names) -> Result<(), Failure> {
         self.meters.learn_models(&names.models);
         self.score.learn_labels(&names.labels);
-        self.honest.extend(names.labels.iter().map(|label| label.starts_with("legit")));
+        self.honest.extend(names.labels.iter().map(|label| Class::of(label) == Class::Honest));
         if let Some(watch) = &mut self.watch {
             watch.learn(names);
         }

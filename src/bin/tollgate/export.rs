@@ -9,10 +9,8 @@ use crate::{
     failure::Failure,
     row::{Names, Row, Source, Value},
     sink::Sink,
+    trace::COLUMNS,
 };
-
-const HEADER: &str =
-    "t_ms,account,org,tier,model,input_tokens,output_tokens,ip,payment,client,template,since_ms,label";
 
 /// Writes all of `source` to `path`, compressed if it ends in `.gz`; to standard output for `-`.
 pub(crate) fn run(source: &mut dyn Source, path: &Path) -> Result<(), Failure> {
@@ -27,7 +25,7 @@ fn write(
     out: &mut dyn Write,
     failed: &dyn Fn(&io::Error) -> Failure,
 ) -> Result<(), Failure> {
-    writeln!(out, "{HEADER}").map_err(|error| failed(&error))?;
+    writeln!(out, "{}", COLUMNS.join(",")).map_err(|error| failed(&error))?;
     let mut names = Names::default();
     loop {
         let batch = source.next_batch()?;

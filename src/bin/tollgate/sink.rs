@@ -23,6 +23,11 @@ impl Sink {
         if path.as_os_str() == "-" {
             return Ok(Sink::Output(BufWriter::new(io::stdout())));
         }
+        Sink::file(path)
+    }
+
+    /// The file at `path`.
+    pub(crate) fn file(path: &Path) -> Result<Sink, Failure> {
         let file = BufWriter::new(File::create(path).map_err(|error| Failure::file(path, error))?);
         let is_gzip = path.extension().is_some_and(|extension| extension == "gz");
         Ok(if is_gzip { Sink::Gzip(GzEncoder::new(file, Compression::fast())) } else { Sink::Plain(file) })

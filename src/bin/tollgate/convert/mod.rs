@@ -22,7 +22,7 @@ use crate::{
     failure::Failure,
     report::grouped,
     sink::Sink,
-    trace::{self, RECORD_LIMIT},
+    trace::{self, COLUMNS, RECORD_LIMIT},
 };
 
 /// How much later than a line that follows it a line may have begun.
@@ -102,22 +102,6 @@ enum Format {
     Json,
 }
 
-const HEADER: [&str; 13] = [
-    "t_ms",
-    "account",
-    "org",
-    "tier",
-    "model",
-    "input_tokens",
-    "output_tokens",
-    "ip",
-    "payment",
-    "client",
-    "template",
-    "since_ms",
-    "label",
-];
-
 /// The columns that are texts, or empty: name, where from, whether it must be there.
 type Texts = Vec<(&'static str, Option<Column>, bool)>;
 
@@ -182,7 +166,7 @@ impl Columns {
             |name: &str, text: &str| moment::unix_ms(text).map_err(|error| format!("{name}: {error}"));
         let time = self.time.text(&line).ok_or_else(|| format!("time: nothing in {}", self.time.said()))?;
         let at_ms = moment("time", &time)?;
-        let mut cells = Vec::with_capacity(HEADER.len() - 1);
+        let mut cells = Vec::with_capacity(COLUMNS.len() - 1);
         let mut texts = |columns: &Texts, cells: &mut Vec<String>| -> Result<(), String> {
             for (name, column, is_required) in columns {
                 let text = column.as_ref().and_then(|column| column.text(&line));
@@ -308,7 +292,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         _ => Failure::file(&arguments.out, "a row could not be written"),
     };
     let mut out = csv::Writer::from_writer(Sink::create(&arguments.out)?);
-    out.write_record(HEADER).map_err(failed)?;
+    out.write_record(COLUMNS).map_err(failed)?;
     let (mut tally, mut seen) = (Tally::default(), HashSet::new());
     let mut waiting: BinaryHeap<Waiting> = BinaryHeap::new();
     let (mut line, mut newest_ms) = (Vec::new(), i64::MIN);

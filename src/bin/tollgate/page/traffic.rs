@@ -166,6 +166,17 @@ pub(super) fn section(story: &Story, axis: &Axis) -> Markup {
     }
 }
 
+/// The table's reasons, in the order of its columns.
+const COLUMNS: [Refusal; REFUSALS.len()] = [
+    Refusal::Account,
+    Refusal::Ramp,
+    Refusal::Organization,
+    Refusal::Tier,
+    Refusal::Pool,
+    Refusal::Cohort,
+    Refusal::Tightening,
+];
+
 /// Why the rest did not.
 fn refusals(story: &Story) -> Markup {
     html! {
@@ -178,9 +189,7 @@ fn refusals(story: &Story) -> Markup {
             div.scroll { table {
                 thead { tr {
                     th.name { "label" } th { "offered" } th { "got in" }
-                    @for heading in ["own limits", "new account", "organization", "tier\u{2019}s total", "pool of the new", "cohort", "tightened"] {
-                        th { (heading) }
-                    }
+                    @for refusal in COLUMNS { th { (reason(refusal)) } }
                     th { "accounts" } th { "hurt" }
                 } }
                 tbody { @for (label, score) in &story.outcome.policy.labels {

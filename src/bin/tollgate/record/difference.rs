@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::watch::{CLASSES, Class, RuleKey};
+use super::watch::{CLASSES, Class, RuleKey, sort_busiest};
 use crate::row::{Batch, Names, Row, Symbol};
 
 /// What differs for some requests.
@@ -90,9 +90,7 @@ impl Comparison {
         let Comparison { labels, tiers, people, refusing, released, .. } = self;
         let busiest = |rules: HashMap<RuleKey, [u64; CLASSES.len()]>| {
             let mut rules: ByRule = rules.into_iter().collect();
-            rules.sort_by_cached_key(|(rule, counts)| {
-                (std::cmp::Reverse(counts.iter().sum::<u64>()), rule.to_string())
-            });
+            sort_busiest(&mut rules);
             rules
         };
         let people = people.into_iter().map(|((label, tier), changed)| {

@@ -388,9 +388,7 @@ impl Watch {
             }
         });
         let hurt = hurt.collect();
-        self.rules.sort_by_cached_key(|(rule, counts)| {
-            (std::cmp::Reverse(counts.iter().sum::<u64>()), rule.to_string())
-        });
+        sort_busiest(&mut self.rules);
         Watched {
             shared: self.shared,
             cohorts: self.cohorts.into_values().collect(),
@@ -400,6 +398,13 @@ impl Watch {
             hurt,
         }
     }
+}
+
+/// Sorts rules by how many requests each refused, the busiest first.
+pub(super) fn sort_busiest(rules: &mut [(RuleKey, [u64; CLASSES.len()])]) {
+    rules.sort_by_cached_key(|(rule, counts)| {
+        (std::cmp::Reverse(counts.iter().sum::<u64>()), rule.to_string())
+    });
 }
 
 /// The two kinds that weigh most, in order of name.

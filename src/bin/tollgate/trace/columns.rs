@@ -5,6 +5,23 @@ use csv::ByteRecord;
 const REQUIRED: &str = "t_ms, account, org, tier, model, input_tokens, output_tokens";
 const OPTIONAL: &str = "ip, payment, client, template, since_ms, label";
 
+/// The columns of a trace, in the order in which they are written.
+pub(crate) const COLUMNS: [&str; 13] = [
+    "t_ms",
+    "account",
+    "org",
+    "tier",
+    "model",
+    "input_tokens",
+    "output_tokens",
+    "ip",
+    "payment",
+    "client",
+    "template",
+    "since_ms",
+    "label",
+];
+
 /// The index of each known column.
 #[derive(Debug)]
 pub(super) struct Columns {

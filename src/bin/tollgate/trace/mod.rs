@@ -21,7 +21,10 @@ use std::{
 
 use csv::ByteRecord;
 
-pub(crate) use self::input::{decoded, explained};
+pub(crate) use self::{
+    columns::COLUMNS,
+    input::{decoded, explained},
+};
 use self::{
     columns::Columns,
     fields::{Field, Symbols, fingerprint},
