@@ -1,6 +1,8 @@
 //! The `tollgate` command from the outside: what it prints, what it refuses, and that it is the same every time.
 #![cfg(feature = "cli")]
 
+mod traces;
+
 use std::{
     fs,
     io::Write,
@@ -9,6 +11,7 @@ use std::{
 };
 
 use serde_json::Value;
+use traces::traces;
 
 const HEADER: &str = "t_ms,account,org,tier,model,input_tokens,output_tokens";
 
@@ -294,14 +297,6 @@ fn a_reader_that_goes_away_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// Recorded and made traces, if they are at hand: the folder that `TOLLGATE_TRACES` names, or one beside the
-/// repository.
-fn traces() -> Option<PathBuf> {
-    let folder = std::env::var_os("TOLLGATE_TRACES")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/traces"), PathBuf::from);
-    folder.is_dir().then_some(folder)
 }
 
 #[test]

@@ -6,12 +6,14 @@
 //! attackers are held, and what an honest source reports still tightens.
 #![cfg(feature = "cli")]
 
+mod run;
+
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
 };
 
+use run::{folder, tollgate};
 use serde_json::Value;
 use tollgate::{
     Attributes, Caller, Cost, Identity, Level, Limiter, ManualClock, Plan, Signal, SignalError, Whom,
@@ -124,19 +126,6 @@ fn csv(rows: &[Row]) -> String {
             "{at_ms},a{account},,verified,m,200,{output},{address},{payment},{client},{template},{since_ms},{label}\n"
         )
     })
-}
-
-fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("forgers").join(name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    folder
-}
-
-fn tollgate(arguments: &[&str]) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-    let output = command.args(arguments).stdin(Stdio::null()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// The policy that `suggest` makes of an honest week.

@@ -5,29 +5,18 @@
 //! names too, where there is one, by the policy that `tollgate suggest` makes of its `honest.csv.gz`.
 #![cfg(feature = "cli")]
 
+mod run;
+
+use run::{folder, tollgate};
 use std::{
     fs,
     io::Read,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
 };
 
 const LABEL: &str = "label";
 /// Columns that name somebody or something.
 const NAMES: [&str; 6] = ["account", "org", "ip", "payment", "client", "template"];
-
-fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("names").join(name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    folder
-}
-
-fn tollgate(arguments: &[&str]) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-    let output = command.args(arguments).stdin(Stdio::null()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
 
 fn unpacked(path: &Path) -> String {
     let mut text = String::new();

@@ -2,6 +2,8 @@
 //! looking on changes nothing, and that a comparison tells of one number's effect and nothing else.
 #![cfg(feature = "cli")]
 
+mod traces;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -9,6 +11,7 @@ use std::{
 };
 
 use serde_json::Value;
+use traces::traces;
 
 const SMALL: [&str; 8] = ["--accounts", "240", "--exchanges", "20000", "--days", "2", "--seed", "5"];
 
@@ -233,13 +236,6 @@ fn a_policy_has_a_page_of_what_each_tier_can_take() {
     check(&page);
     let cells = "<td>1,234</td><td>37,020</td>";
     assert_eq!(page.matches(cells).count(), 2 + 2, "for each tier its bound, and its rule");
-}
-
-/// Made traces, if they are at hand: the folder that `TOLLGATE_TRACES` names, or one beside the repository.
-fn traces() -> Option<PathBuf> {
-    let folder = std::env::var_os("TOLLGATE_TRACES")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/traces"), PathBuf::from);
-    folder.is_dir().then_some(folder)
 }
 
 #[test]

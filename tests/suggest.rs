@@ -1,6 +1,8 @@
 //! `tollgate suggest` from the outside: what it sizes, what moves it and what does not, and what it says.
 #![cfg(feature = "cli")]
 
+mod traces;
+
 use std::{
     fmt::Write,
     fs,
@@ -9,6 +11,7 @@ use std::{
 };
 
 use tollgate::Plan;
+use traces::traces;
 
 const HOUR: u64 = 3_600_000;
 const DAY: u64 = 24 * HOUR;
@@ -272,14 +275,6 @@ fn refusals_say_where_and_what() {
     let message = refusal(&["suggest", "--trace", trace, "--out", folder]);
     assert!(message.contains(folder), "{message}");
     assert!(!Path::new(out).exists(), "nothing was written");
-}
-
-/// Recorded and made traces, if they are at hand: the folder that `TOLLGATE_TRACES` names, or one beside the
-/// repository.
-fn traces() -> Option<PathBuf> {
-    let folder = std::env::var_os("TOLLGATE_TRACES")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/traces"), PathBuf::from);
-    folder.is_dir().then_some(folder)
 }
 
 #[test]
