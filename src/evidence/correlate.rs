@@ -132,6 +132,12 @@ impl Correlators {
         Some(first + way)
     }
 
+    /// Whether the account of `observation` is there for long, by the policy too.
+    fn is_settled(&self, observation: &Observation) -> bool {
+        let new_s = self.settings.new_s.get(usize::from(observation.tier)).copied().unwrap_or(0);
+        observation.age_s >= SETTLED_S.max(new_s)
+    }
+
     /// The place of the account of `observation`, made for it where it has none.
     pub(super) fn follow(
         &mut self,
@@ -155,6 +161,7 @@ impl Correlators {
         }
         self.forget(index, changes);
         self.bases.iter_mut().for_each(|base| base.add(false));
+        let settled = self.is_settled(observation);
         let subject = self.subjects.get_mut(index)?;
         *subject = Subject {
             member: account,
@@ -162,7 +169,7 @@ impl Correlators {
             tier: observation.tier,
             known: true,
             seen_s: now_s,
-            settled: observation.age_s >= SETTLED_S,
+            settled,
             ..Subject::default()
         };
         Some(index)
@@ -203,9 +210,9 @@ impl Correlators {
         let now_s = seconds(observation.at);
         let Some(index) = self.follow(observation, now_s, changes) else { return };
         let (new, shared) = self.link_all(index, observation);
+        let settled = self.is_settled(observation);
         let Some(subject) = self.subjects.get_mut(index) else { return };
-        let new_s = self.settings.new_s.get(usize::from(observation.tier)).copied().unwrap_or(0);
-        subject.settled = observation.age_s >= SETTLED_S.max(new_s);
+        subject.settled = settled;
         let rest_s = now_s.saturating_sub(subject.seen_s);
         subject.seen_s = now_s.max(subject.seen_s);
         subject.run.add(observation, now_s, rest_s);
