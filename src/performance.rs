@@ -7,7 +7,7 @@
 //! # A check of a known subject
 //!
 //! Three levels, one meter, a rate at each: 24 ns with the time given, 28 ns with the clock read
-//! (`cargo bench --bench ratios -- "subject, hot"`), 357 instructions, a denial 527
+//! (`cargo bench --bench ratios -- "subject, hot"`), 353 instructions, a denial 531
 //! (`cargo bench --bench instructions`). It runs at about five instructions a cycle between the exchanges, so that what it
 //! takes is what it executes:
 //!
