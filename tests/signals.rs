@@ -98,6 +98,8 @@ fn an_account_that_nothing_observed_is_tightened_and_released() {
     let evidence = world.limiter.explain(&reported).evidence.unwrap();
     assert_eq!((evidence.kinds, evidence.factor_sixteenths), (vec![("signal", 96)], 32));
     assert_eq!(world.left(&reported), 32);
+    let factors = || world.limiter.statistics().evidence.unwrap().factors;
+    assert_eq!(factors(), [1, 0, 0, 0, 0]);
     let denial = world.spend(&reported, 1).unwrap_err();
     assert_eq!((denial.level(), denial.factor_sixteenths()), (Level::Account, 32));
     assert!(!denial.to_string().contains("abuse"), "{denial}");
@@ -105,6 +107,7 @@ fn an_account_that_nothing_observed_is_tightened_and_released() {
     world.live(72);
     assert_eq!(world.factor(&reported, Level::Account), 16);
     assert_eq!(world.left(&reported), 64);
+    assert_eq!(factors(), [0; 5]);
     // It knew nothing of the other, and does not now.
     assert!(world.limiter.explain(&other).evidence.is_none());
 }
@@ -196,6 +199,7 @@ fn a_pardon_lifts_at_every_level_and_lasts() {
         world.report(subject, 2).unwrap();
         assert_eq!(world.factor(&reported, level), 32);
         assert!(world.limiter.pardon(subject, Duration::from_secs(86_400)));
+        assert_eq!(world.limiter.statistics().evidence.unwrap().factors, [0; 5]);
         assert_eq!(world.factor(&reported, level), 16);
         world.report(subject, 2).unwrap();
         world.live(1);

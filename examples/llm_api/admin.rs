@@ -1,6 +1,6 @@
-//! What operators ask and tell: explain, override, signal, pardon, reload, statistics, metrics.
+//! What operators ask and tell: explain, usage, override, signal, pardon, reload, statistics, metrics.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -15,6 +15,8 @@ use serde::Deserialize;
 use tollgate::{Identity, Limiter, Override, Plan, Signal, Whom};
 
 use crate::Customers;
+
+const METERS: [&str; 3] = ["requests", "input_tokens", "output_tokens"];
 
 #[derive(Clone)]
 struct Admin {
@@ -42,9 +44,12 @@ pub fn routes(
     let admin = Admin { limiter, customers, policy: policy.into(), prometheus };
     Router::new()
         .route("/accounts/{account}", get(explain))
-        .route("/accounts/{account}/override", post(set_override))
+        .route("/accounts/{account}/usage", get(usage))
+        .route("/accounts/{account}/override", post(set_override).delete(lift_override))
         .route("/accounts/{account}/signal", post(signal))
         .route("/accounts/{account}/pardon", post(pardon))
+        .route("/top/{meter}", get(top))
+        .route("/overrides", get(overrides))
         .route("/statistics", get(statistics))
         .route("/reload", post(reload))
         .route("/metrics", get(|State(admin): State<Admin>| async move { admin.prometheus.render() }))
@@ -78,6 +83,25 @@ async fn explain(State(admin): State<Admin>, Path(account): Path<String>) -> Res
     Ok(Json(admin.limiter.explain(&admin.account(&account)?)).into_response())
 }
 
+/// What its quotas and budgets have counted, by meter.
+async fn usage(State(admin): State<Admin>, Path(account): Path<String>) -> Result<Response, Refused> {
+    let (limiter, account) = (&admin.limiter, admin.account(&account)?);
+    let known = METERS.into_iter().filter_map(|name| Some((name, limiter.meter(name)?)));
+    let counted = known.map(|(name, meter)| (name, limiter.usage(Whom::Account(&account), meter, None)));
+    Ok(Json(counted.collect::<BTreeMap<_, _>>()).into_response())
+}
+
+/// Who took most of a meter.
+async fn top(State(admin): State<Admin>, Path(meter): Path<String>) -> Result<Response, Refused> {
+    let known = admin.limiter.meter(&meter);
+    let meter = known.ok_or_else(|| (StatusCode::NOT_FOUND, format!("there is no meter {meter}")))?;
+    Ok(Json(admin.limiter.top(20, meter)).into_response())
+}
+
+async fn overrides(State(admin): State<Admin>) -> Response {
+    Json(admin.limiter.overrides()).into_response()
+}
+
 async fn statistics(State(admin): State<Admin>) -> Response {
     Json(admin.limiter.statistics()).into_response()
 }
@@ -101,6 +125,10 @@ async fn set_override(
     let lasting = Duration::from_secs(hours.saturating_mul(3_600));
     let granted = Override::new(lasting, &reason).limit(&meter, &rule, limit);
     admin.limiter.set_override(Whom::Account(&admin.account(&account)?), granted).map_err(refused)
+}
+
+async fn lift_override(State(admin): State<Admin>, Path(account): Path<String>) -> Result<String, Refused> {
+    Ok(format!("{}\n", admin.limiter.lift_override(Whom::Account(&admin.account(&account)?))))
 }
 
 /// `{ "kind": "abuse_team", "source": "ticket 12" }`

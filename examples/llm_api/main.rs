@@ -1,14 +1,15 @@
 //! A service that streams tokens to customers with keys, in the tiers of `examples/policy.toml`.
 //!
 //! ```console
-//! $ ADMIN_TOKEN=secret cargo run --release --example llm_api --features tower,tokio,metrics
+//! $ ADMIN_TOKEN=secret STORE=counted.redb cargo run --release --example llm_api --features tower,tokio,metrics,store
 //! $ curl -N -H 'authorization: Bearer sk-verified' -d 'why is the sky blue' http://127.0.0.1:3000/v1/complete
 //! $ curl -H 'authorization: Bearer secret' http://127.0.0.1:3001/accounts/acct_2
 //! $ curl -H 'authorization: Bearer secret' http://127.0.0.1:3001/metrics
 //! ```
 //!
 //! What is reserved is an estimate: the prompt's length and a whole answer. What is settled is what was streamed, however
-//! the stream ends.
+//! the stream ends. What was counted is kept in the file that `STORE` names, and taken up when the service starts again;
+//! without it, and without the feature `store`, every start begins with full buckets.
 
 mod admin;
 
@@ -25,7 +26,7 @@ use http::{header, request::Parts};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::net::TcpListener;
 use tollgate::{
-    Attributes, Cost, Identity, Limiter, Meter, Plan, Upkeep,
+    Attributes, Builder, Cost, Identity, Limiter, Meter, Plan, Upkeep,
     http::{Admitted, ClientAddress, GateLayer, Who},
     telemetry::Metrics,
 };
@@ -67,7 +68,11 @@ impl Customers {
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     let policy = env::args().nth(1).unwrap_or_else(|| "examples/policy.toml".to_owned());
-    let limiter = Limiter::builder(Plan::from_toml(&std::fs::read_to_string(&policy)?)?).build()?;
+    let plan = Plan::from_toml(&std::fs::read_to_string(&policy)?)?;
+    let limiter = stored(Limiter::builder(plan))?.build()?;
+    if let Some(restored) = limiter.checkpoint_status().and_then(|status| status.restored) {
+        println!("{} accounts and organizations go on as they were", restored.lines);
+    }
     let customers = Customers::new(&limiter)?;
 
     let prometheus = PrometheusBuilder::new().install_recorder()?;
@@ -91,8 +96,30 @@ async fn main() -> Result<(), Error> {
     Ok(upkeep.shut_down()?)
 }
 
+/// Keeps what was counted in the file that `STORE` names: who is killed loses less than a minute of it.
+#[cfg(feature = "store")]
+fn stored(builder: Builder) -> Result<Builder, Error> {
+    let Some(path) = env::var_os("STORE") else { return Ok(builder) };
+    Ok(builder.store(tollgate::FileStore::open(path)?, Duration::from_secs(60)))
+}
+
+#[cfg(not(feature = "store"))]
+fn stored(builder: Builder) -> Result<Builder, Error> {
+    match env::var_os("STORE") {
+        None => Ok(builder),
+        Some(_) => Err("STORE is set, which takes the feature `store`".into()),
+    }
+}
+
+/// By a terminal, or by what runs services, which asks with another signal.
 async fn interrupted() {
-    let _ = tokio::signal::ctrl_c().await;
+    let terminal = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    if let Ok(mut asked) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        tokio::select! { _ = terminal => {}, _ = asked.recv() => {} }
+        return;
+    }
+    let _ = terminal.await;
 }
 
 /// Who asks, what it may cost, and what is known about it.

@@ -10,6 +10,7 @@
 use super::{
     ATTRIBUTES, Change, KINDS, Kind, Member, Observation, Rings, Role, Settings, TIERS,
     cohort::{Groups, Standing},
+    factors::{FACTORS, Factors},
     habit::{ACTIVE, Habits, LONG, RUN, SETTLED_S, Trait, look},
     judge::{Base, MOST, ODD, company, tie, traits, turn_values},
     parents::Parents,
@@ -50,6 +51,9 @@ pub(crate) struct Correlators {
     pub(super) parents: Parents,
     /// By column, how many of all accounts are against its values.
     bases: [Base; COLUMNS],
+    pub(super) factors: Factors,
+    /// How full the fullest ring was when it was last emptied.
+    filled: u64,
     /// Where the round of all accounts goes on.
     next: usize,
 }
@@ -72,6 +76,8 @@ impl Correlators {
             sources: Sources::new(),
             parents: Parents::new(),
             bases: [Base::default(); COLUMNS],
+            factors: Factors::default(),
+            filled: 0,
             next: 0,
             settings,
         }
@@ -87,6 +93,7 @@ impl Correlators {
         most_subjects: usize,
         changes: &mut Vec<Change>,
     ) -> usize {
+        (self.filled, _) = rings.fullest();
         let taken = rings.drain(most_observations, |observation| self.observe(&observation, changes));
         let now_s = seconds(now);
         for _ in 0..most_subjects.min(self.subjects.len()) {
@@ -108,6 +115,16 @@ impl Correlators {
     /// How many cohorts have members.
     pub(crate) fn cohorts(&self) -> usize {
         self.groups.alive()
+    }
+
+    /// How many of the accounts that are followed have which factor, as [`EvidenceStatistics`](crate::EvidenceStatistics) has it.
+    pub(crate) fn factors(&self) -> [u64; FACTORS] {
+        self.factors.counts()
+    }
+
+    /// How many observations the fullest ring had when it was last emptied.
+    pub(crate) fn filled(&self) -> u64 {
+        self.filled
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -190,6 +207,7 @@ impl Correlators {
             }
         }
         self.bases.iter_mut().enumerate().for_each(|(column, base)| base.remove(subject.is_against(column)));
+        self.factors.recount(subject.tightening, Tightening::default());
         if subject.cohort != 0 {
             changes.push(Change::Leave { account: subject.member, cohort: subject.cohort });
         }
@@ -433,6 +451,7 @@ impl Correlators {
             let lasts_s = subject.tight_until_s.saturating_sub(now_s);
             // Said again before it ends, as long as evidence lasts.
             if next != subject.tightening || next != Tightening::default() && lasts_s < half_life_s / 2 {
+                self.factors.recount(subject.tightening, next);
                 subject.tightening = next;
                 subject.tight_until_s = now_s.saturating_add(half_life_s);
                 changes.push(Change::Factor {

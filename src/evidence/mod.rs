@@ -21,6 +21,7 @@
 
 mod cohort;
 mod correlate;
+mod factors;
 mod habit;
 mod judge;
 mod parents;

@@ -67,6 +67,7 @@ impl Correlators {
             subject.pardoned_until_s = seconds(until);
             subject.own = Default::default();
             subject.company = Default::default();
+            self.factors.recount(subject.tightening, Default::default());
             subject.tightening = Default::default();
             subject.until_s = 0;
             changes.push(Change::Factor { account, sixteenths: subject.tightening.sixteenths(), until: now });

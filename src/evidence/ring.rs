@@ -198,6 +198,15 @@ impl Rings {
         taken
     }
 
+    /// How many observations the fullest ring has, and how many fit into one.
+    pub(crate) fn fullest(&self) -> (u64, u64) {
+        let filled = self.rings.iter().map(|ring| {
+            let taken = ring.taken.tail.load(Ordering::Relaxed);
+            ring.put.head.load(Ordering::Relaxed).saturating_sub(taken).min(ring.cells.len() as u64)
+        });
+        (filled.max().unwrap_or(0), self.rings.first().map_or(0, |ring| ring.cells.len() as u64))
+    }
+
     /// How many observations found no room.
     pub(crate) fn dropped(&self) -> u64 {
         self.rings.iter().map(|ring| ring.put.dropped.load(Ordering::Relaxed)).sum()

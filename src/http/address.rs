@@ -2,7 +2,7 @@
 
 use std::{
     fmt::{self, Write},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
 };
 
 use arrayvec::ArrayString;
@@ -91,7 +91,7 @@ impl ClientAddress {
     pub(super) fn network(address: IpAddr) -> Network {
         let mut text = Network::new();
         let written = match address {
-            IpAddr::V4(address) => write!(text, "{address}"),
+            IpAddr::V4(address) => write_plainly(&mut text, address),
             IpAddr::V6(address) => match Ipv6Net::new(address, CUSTOMER_BITS) {
                 Ok(network) => write!(text, "{}", network.trunc()),
                 Err(_) => write!(text, "{address}"),
@@ -101,6 +101,19 @@ impl ClientAddress {
         debug_assert!(written.is_ok(), "{text}");
         text
     }
+}
+
+/// Writes what `Display` does, at a tenth of the instructions: it is done for each request without a credential.
+fn write_plainly(text: &mut Network, address: Ipv4Addr) -> fmt::Result {
+    for (place, octet) in address.octets().into_iter().enumerate() {
+        let digits = [octet / 100, octet / 10 % 10, octet % 10].map(|digit| char::from(b'0' + digit));
+        let leading = usize::from(octet < 100) + usize::from(octet < 10);
+        let dot = ['.'];
+        for character in dot.iter().skip(usize::from(place == 0)).chain(digits.iter().skip(leading)) {
+            text.try_push(*character).map_err(|_| fmt::Error)?;
+        }
+    }
+    Ok(())
 }
 
 /// An address, perhaps in brackets, perhaps with a port.

@@ -27,7 +27,7 @@ pin_project! {
         Inner {
             #[pin]
             body: B,
-            held: Option<Box<Held>>,
+            held: Option<Held>,
             // Bytes that the response says are still to come. A server asks a body for no more than that, and does not
             // poll it to its end.
             left: Option<u64>,
@@ -40,7 +40,7 @@ impl<B: Body> GateBody<B> {
         GateBody { kind: Kind::Own { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()) } }
     }
 
-    pub(super) fn inner(body: B, mut held: Option<Box<Held>>, left: Option<u64>) -> GateBody<B> {
+    pub(super) fn inner(body: B, mut held: Option<Held>, left: Option<u64>) -> GateBody<B> {
         // No server polls a body that is at its end from the start.
         if left == Some(0) || body.is_end_stream() {
             finish(&mut held);
@@ -49,7 +49,7 @@ impl<B: Body> GateBody<B> {
     }
 }
 
-fn finish(held: &mut Option<Box<Held>>) {
+fn finish(held: &mut Option<Held>) {
     if let Some(held) = held.take() {
         held.finish();
     }

@@ -29,7 +29,7 @@ pin_project! {
         Inner {
             #[pin]
             future: F,
-            held: Option<Box<Held>>,
+            held: Option<Held>,
             is_head: bool,
         },
     }
@@ -40,7 +40,7 @@ impl<F> ResponseFuture<F> {
         ResponseFuture { state: State::Answer { response: Some(response) } }
     }
 
-    pub(super) fn inner(future: F, held: Option<Box<Held>>, is_head: bool) -> ResponseFuture<F> {
+    pub(super) fn inner(future: F, held: Option<Held>, is_head: bool) -> ResponseFuture<F> {
         ResponseFuture { state: State::Inner { future, held, is_head } }
     }
 }

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     decision::{Denial, Receipt},
-    limiter::{Caller, Permit},
+    limiter::{Caller, Reservation},
     meter::Cost,
 };
 
@@ -35,22 +35,18 @@ pub struct Gate<S> {
 /// What becomes of a request.
 enum Verdict {
     Pass,
-    Admit(Box<Held>),
+    Admit(Held),
     Answer(Response<Bytes>),
 }
 
 impl Settings {
     /// Charges what a request asks for, finally or by a permit.
-    fn charge(
-        &self,
-        caller: &impl Caller,
-        cost: &Cost,
-    ) -> Result<(Receipt, Option<Permit<'static>>), Denial> {
+    fn charge(&self, caller: &impl Caller, cost: &Cost) -> Result<(Receipt, Option<Reservation>), Denial> {
         if self.spends {
             return self.limiter.check(caller, cost).map(|receipt| (receipt, None));
         }
-        let permit = self.limiter.reserve(caller, cost)?.detach();
-        Ok((permit.receipt(), Some(permit)))
+        let reservation = self.limiter.reserve_apart(caller, cost)?;
+        Ok((reservation.receipt(), Some(reservation)))
     }
 }
 
@@ -71,15 +67,14 @@ impl<S> Gate<S> {
             None => settings.charge(&wanted.identity, &wanted.cost),
         };
         match decided {
-            Ok((receipt, permit)) => {
+            Ok((receipt, reservation)) => {
                 if let Some(audit) = &settings.audit {
                     audit.admitted(&wanted.identity, &wanted.cost, &receipt);
                 }
-                if permit.is_none() && !settings.fields_on_success {
+                if reservation.is_none() && !settings.fields_on_success {
                     return Verdict::Pass;
                 }
-                let held = Held::new(permit, (wanted.identity, receipt), Arc::clone(settings));
-                Verdict::Admit(Box::new(held))
+                Verdict::Admit(Held::new(reservation, (wanted.identity, receipt), Arc::clone(settings)))
             }
             Err(denial) => {
                 if let Some(audit) = &settings.audit {

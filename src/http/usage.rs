@@ -6,7 +6,7 @@ use super::layer::Settings;
 use crate::{
     decision::Receipt,
     id::Identity,
-    limiter::Permit,
+    limiter::Reservation,
     meter::{Cost, MAX_METERS, Meter},
     sync::{AtomicU64, Ordering},
 };
@@ -25,14 +25,18 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct Admitted {
-    report: Arc<Report>,
+    request: Arc<Request>,
 }
 
-/// Written by whoever serves the request, read when it is settled. *Orderings*: a mark is stored with Release after its
+/// All that is kept of an admitted request, in one allocation. What is reported is written by whoever serves the request, and
+/// read when it is settled. *Orderings*: a mark is stored with Release after its
 /// amount and loaded with Acquire before it, so that a meter that is marked has an amount that was reported.
-struct Report {
+struct Request {
+    settings: Arc<Settings>,
     identity: Identity,
     receipt: Receipt,
+    /// Of what was charged finally, there is none.
+    reservation: Option<Reservation>,
     amounts: [AtomicU64; MAX_METERS],
     /// A bit for each meter of which something was reported.
     told: AtomicU64,
@@ -41,103 +45,103 @@ struct Report {
 impl Admitted {
     /// What was used of `meter` in all so far, in place of what was reported before.
     pub fn report(&self, meter: Meter, amount: u64) {
-        if let Some(place) = self.report.amounts.get(meter.index()) {
+        if let Some(place) = self.request.amounts.get(meter.index()) {
             place.store(amount, Ordering::Relaxed);
-            self.report.told.fetch_or(1 << meter.index(), Ordering::Release);
+            self.request.told.fetch_or(1 << meter.index(), Ordering::Release);
         }
     }
 
     /// What was used of `meter` besides what was reported before.
     pub fn add(&self, meter: Meter, amount: u64) {
-        if let Some(place) = self.report.amounts.get(meter.index()) {
+        if let Some(place) = self.request.amounts.get(meter.index()) {
             place.fetch_add(amount, Ordering::Relaxed);
-            self.report.told.fetch_or(1 << meter.index(), Ordering::Release);
+            self.request.told.fetch_or(1 << meter.index(), Ordering::Release);
         }
     }
 
     /// Who makes the request.
     pub fn identity(&self) -> &Identity {
-        &self.report.identity
+        &self.request.identity
     }
 
     /// The receipt of the reservation: whether a soft threshold was passed, say.
     pub fn receipt(&self) -> Receipt {
-        self.report.receipt
+        self.request.receipt
     }
+}
 
+impl Request {
     /// What was reported, and what was reserved where nothing was; `None` where nothing was of any meter.
     fn actual(&self, reserved: &Cost) -> Option<Cost> {
-        let told = self.report.told.load(Ordering::Acquire);
+        let told = self.told.load(Ordering::Acquire);
         let meters = (0..MAX_METERS).filter(|index| told >> index & 1 == 1).filter_map(Meter::from_index);
-        let amount = |meter: Meter| {
-            self.report.amounts.get(meter.index()).map_or(0, |place| place.load(Ordering::Relaxed))
-        };
+        let amount =
+            |meter: Meter| self.amounts.get(meter.index()).map_or(0, |place| place.load(Ordering::Relaxed));
         (told != 0).then(|| meters.fold(*reserved, |cost, meter| cost.and(meter, amount(meter))))
+    }
+
+    /// Settles what was reserved. `ended`, or else the response has not and never will.
+    fn settle(&self, ended: bool) {
+        let Some(reservation) = &self.reservation else { return };
+        let reserved = reservation.reserved();
+        let actual = self.actual(reserved).or(ended.then_some(*reserved));
+        let (actual, settlement) = self.settings.limiter.settle_apart(reservation, actual);
+        if let Some(audit) = &self.settings.audit {
+            audit.settled(&self.identity, &actual, &settlement);
+        }
     }
 }
 
 impl fmt::Debug for Admitted {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Admitted").field("receipt", &self.report.receipt).finish_non_exhaustive()
+        out.debug_struct("Admitted").field("receipt", &self.request.receipt).finish_non_exhaustive()
     }
 }
 
-/// The reservation of one request, until it is settled: by [`finish`](Held::finish), or else by being dropped.
+/// Settles one request: by [`finish`](Held::finish), or else by being dropped. There is one of it, whoever else looks at the
+/// request.
 pub(super) struct Held {
-    permit: Option<Permit<'static>>,
-    admitted: Admitted,
-    settings: Arc<Settings>,
+    request: Arc<Request>,
+    settled: bool,
 }
 
 impl Held {
-    /// Of what was charged finally, there is no permit.
+    /// Of what was charged finally, there is no reservation.
+    #[inline]
     pub(super) fn new(
-        permit: Option<Permit<'static>>,
+        reservation: Option<Reservation>,
         (identity, receipt): (Identity, Receipt),
         settings: Arc<Settings>,
     ) -> Held {
         let (amounts, told) = (Default::default(), AtomicU64::new(0));
-        let report = Report { identity, receipt, amounts, told };
-        Held { permit, admitted: Admitted { report: Arc::new(report) }, settings }
+        let request = Request { settings, identity, receipt, reservation, amounts, told };
+        Held { request: Arc::new(request), settled: false }
     }
 
     pub(super) fn admitted(&self) -> Admitted {
-        self.admitted.clone()
+        Admitted { request: Arc::clone(&self.request) }
     }
 
     pub(super) fn identity(&self) -> &Identity {
-        self.admitted.identity()
+        &self.request.identity
     }
 
     pub(super) fn settings(&self) -> &Settings {
-        &self.settings
+        &self.request.settings
     }
 
     /// The response has ended.
-    pub(super) fn finish(mut self: Box<Self>) {
-        if let Some(permit) = self.permit.take() {
-            let actual = self.admitted.actual(permit.reserved()).unwrap_or(*permit.reserved());
-            self.settle(permit, &actual);
-        }
-    }
-
-    fn settle(&self, permit: Permit<'static>, actual: &Cost) {
-        let settlement = permit.settle(actual);
-        if let Some(audit) = &self.settings.audit {
-            audit.settled(self.admitted.identity(), actual, &settlement);
-        }
+    pub(super) fn finish(mut self) {
+        self.settled = true;
+        self.request.settle(true);
     }
 }
 
 impl Drop for Held {
     /// The response has not ended and never will.
     fn drop(&mut self) {
-        if let Some(permit) = self.permit.take() {
-            let actual = match self.admitted.actual(permit.reserved()) {
-                Some(actual) => actual,
-                None => permit.if_dropped(),
-            };
-            self.settle(permit, &actual);
+        if !self.settled {
+            self.request.settle(false);
         }
     }
 }

@@ -276,13 +276,13 @@ impl Beside {
 }
 
 impl BesideHold {
-    /// Settles with the permit; `None` for one that was dropped.
-    pub(super) fn settle(self, actual: Option<&Cost>, now: Nanos) {
+    /// Settles with the permit, at the earliest at `now`; `None` for what was used by one that was dropped.
+    pub(super) fn settle(&self, actual: Option<&Cost>, now: Option<Nanos>) {
         let BesideHold { beside, hold, reserved } = self;
-        let Beside { shared, book, .. } = &*beside;
-        let actual = actual.copied().unwrap_or_else(|| book.plan.on_drop.used(&reserved));
-        let moment = shared.moment(book, now);
+        let Beside { shared, book, .. } = &**beside;
+        let actual = actual.copied().unwrap_or_else(|| book.plan.on_drop.used(reserved));
+        let moment = shared.moment(book, now.unwrap_or(Nanos::new(0)));
         let clock = || shared.now().as_u64();
-        hold.settle(&shared.lines, || Arc::clone(book), (&reserved, &actual), &moment, clock);
+        hold.settle(&shared.lines, (book, || Arc::clone(book)), (reserved, &actual), &moment, clock);
     }
 }

@@ -91,10 +91,16 @@ pub struct EvidenceStatistics {
     pub bytes: u64,
     /// Observations that found their ring full.
     pub dropped: u64,
+    /// Observations in the fullest ring, when `maintain` last emptied it.
+    pub ring_filled: u64,
+    /// Observations that fit into a ring.
+    pub ring_cells: u64,
     /// Signals of sources that were heard too often.
     pub refused_signals: u64,
     /// Cohorts that have members now.
     pub cohorts: u64,
+    /// Accounts that are followed and have a factor now (would have, in shadow): of up to 2, to 4, to 8, to 16, and above.
+    pub factors: [u64; 5],
     /// Times that a factor was changed, or said again before it ended.
     pub tightened: u64,
     /// Times that an account was put into a cohort, or stayed in it on new evidence.
@@ -130,8 +136,11 @@ impl Observer {
         EvidenceStatistics {
             bytes: (self.rings.bytes() + state.correlators.bytes()) as u64,
             dropped: self.rings.dropped(),
+            ring_filled: state.correlators.filled(),
+            ring_cells: self.rings.fullest().1,
             refused_signals: state.correlators.refused_signals(),
             cohorts: state.correlators.cohorts() as u64,
+            factors: state.correlators.factors(),
             tightened: count(&self.counts.tightened),
             joined: count(&self.counts.joined),
             left: count(&self.counts.left),

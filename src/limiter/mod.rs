@@ -36,6 +36,8 @@ pub use overrides::{Override, OverrideError, OverrideState, Whom};
 #[cfg(feature = "tower")]
 pub(crate) use own::OwnRule;
 pub use permit::Permit;
+#[cfg(feature = "tower")]
+pub(crate) use permit::Reservation;
 pub use restore::Restored;
 pub use shadow::ShadowCount;
 pub use signal::{Evidence, Report, Signal, SignalError};

@@ -142,6 +142,9 @@ pub struct OverrideState {
     pub reason: String,
     /// Nanoseconds until it ends.
     pub ends_in: u64,
+    /// The same in limiter time, which stays as it is.
+    #[serde(skip)]
+    until: u64,
     /// What costs on rates are multiplied by, in sixteenths, where it says so.
     pub factor_sixteenths: Option<u16>,
     /// Whether it refuses never.
@@ -189,10 +192,39 @@ impl Limiter {
         if self.shared.mark(&scope, now) { Ok(()) } else { Err(OverrideError::Full) }
     }
 
+    /// All overrides that are in force; whom they are about, their reasons may tell.
+    pub fn overrides(&self) -> Vec<OverrideState> {
+        let now = self.now().as_u64();
+        self.shared.books.with(|book| {
+            let in_force = book.exceptions.iter().filter(|exception| now < exception.until);
+            in_force.map(|exception| OverrideState::of(exception, now)).collect()
+        })
+    }
+
     /// Ends an override before its time. Whether there was one.
     pub fn lift_override(&self, whom: Whom<'_>) -> bool {
         let Some(scope) = self.shared.scope_of(&whom) else { return false };
         self.shared.lift(&scope, self.now())
+    }
+}
+
+impl OverrideState {
+    fn of(exception: &Exception, now: u64) -> OverrideState {
+        OverrideState {
+            level: exception.scope.level(),
+            reason: exception.reason.clone(),
+            ends_in: exception.until.saturating_sub(now),
+            until: exception.until,
+            factor_sixteenths: exception.sixteenths,
+            exempt: exception.exempt,
+            limits: exception.limits.clone(),
+        }
+    }
+
+    /// Whether both are of one override, seen at two times.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn is_same(&self, other: &OverrideState) -> bool {
+        *self == OverrideState { ends_in: self.ends_in, ..other.clone() }
     }
 }
 
@@ -260,16 +292,7 @@ impl Shared {
         ];
         self.books.with(|book| {
             let known = scopes.into_iter().flatten().filter_map(|scope| book.exception(&scope, now));
-            known
-                .map(|(_, exception)| OverrideState {
-                    level: exception.scope.level(),
-                    reason: exception.reason.clone(),
-                    ends_in: exception.until.saturating_sub(now),
-                    factor_sixteenths: exception.sixteenths,
-                    exempt: exception.exempt,
-                    limits: exception.limits.clone(),
-                })
-                .collect()
+            known.map(|(_, exception)| OverrideState::of(exception, now)).collect()
         })
     }
 }

@@ -3,12 +3,12 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    Caller, Shared,
+    Caller, Limiter, Shared,
     dry::{Beside, BesideHold},
     observe::hash_of,
 };
 use crate::{
-    decision::{Denial, Receipt},
+    decision::{Denial, Receipt, Told},
     evidence::Member,
     meter::Cost,
     path::{Hold, Settlement},
@@ -26,6 +26,12 @@ use crate::{
 #[must_use = "a permit that is dropped is settled as the policy's `on_drop` says"]
 pub struct Permit<'a> {
     limiter: Handle<'a>,
+    /// Until it is settled, which consumes the permit.
+    reservation: Option<Reservation>,
+}
+
+/// What a permit is of, without the limiter. Whoever has it settles it once, or it stays charged and in flight.
+pub(crate) struct Reservation {
     receipt: Receipt,
     reserved: Cost,
     hold: Hold,
@@ -34,7 +40,6 @@ pub struct Permit<'a> {
     observed: bool,
     /// What decides beside has reserved.
     beside: Option<Box<BesideHold>>,
-    open: bool,
 }
 
 /// The limiter, borrowed or kept alive.
@@ -52,84 +57,67 @@ impl Handle<'_> {
     }
 }
 
-impl<'a> Permit<'a> {
-    pub(super) fn reserve(
-        shared: &'a Arc<Shared>,
+impl Limiter {
+    /// [`reserve`](Limiter::reserve), for who keeps the limiter by itself.
+    #[cfg(feature = "tower")]
+    #[inline]
+    pub(crate) fn reserve_apart(&self, caller: &impl Caller, estimate: &Cost) -> Result<Reservation, Denial> {
+        Reservation::new(&self.shared, caller, estimate, || self.now())
+    }
+
+    /// Settles what was reserved apart: by what was used, or as `on_drop` says where that is not known. Tells by what, too.
+    #[cfg(feature = "tower")]
+    pub(crate) fn settle_apart(&self, reservation: &Reservation, actual: Option<Cost>) -> (Cost, Settlement) {
+        let actual = actual.unwrap_or_else(|| reservation.if_dropped(&self.shared));
+        let settlement = reservation.settle(&self.shared, &actual, Some(&actual), None);
+        (actual, settlement)
+    }
+}
+
+impl Reservation {
+    #[inline]
+    fn new(
+        shared: &Shared,
         caller: &impl Caller,
         estimate: &Cost,
         now: impl FnOnce() -> Nanos,
-    ) -> Result<Permit<'a>, Denial> {
+    ) -> Result<Reservation, Denial> {
         let mut hold = Hold::new(caller.identity());
         let receipt = shared.decide_for(caller, estimate, now, &mut hold)?;
         let observed = caller.attributes().is_some();
         let organization = if observed { hash_of(caller.identity().organization.as_ref()) } else { 0 };
-        let limiter = Handle::Borrowed(shared);
         let beside = hold.book().filter(|book| book.beside.is_some()).and_then(Beside::of);
         let beside = beside.and_then(|beside| beside.reserve(caller.identity(), estimate, receipt.at()));
-        Ok(Permit { limiter, receipt, reserved: *estimate, hold, organization, observed, beside, open: true })
+        Ok(Reservation { receipt, reserved: *estimate, hold, organization, observed, beside })
     }
 
-    /// The receipt of the reservation.
-    pub fn receipt(&self) -> Receipt {
+    #[cfg(feature = "tower")]
+    pub(crate) fn receipt(&self) -> Receipt {
         self.receipt
     }
 
-    /// What was reserved.
-    pub fn reserved(&self) -> &Cost {
+    #[cfg(feature = "tower")]
+    pub(crate) fn reserved(&self) -> &Cost {
         &self.reserved
     }
 
-    /// The same permit, keeping the limiter alive by itself: for a stream that outlives its request handler.
-    pub fn detach(mut self) -> Permit<'static> {
-        self.open = false;
-        Permit {
-            limiter: Handle::Owned(Arc::clone(self.limiter.shared())),
-            receipt: self.receipt,
-            reserved: self.reserved,
-            hold: self.hold.clone(),
-            organization: self.organization,
-            observed: self.observed,
-            beside: self.beside.take(),
-            open: true,
+    fn if_dropped(&self, shared: &Shared) -> Cost {
+        shared.books.with(|book| book.plan.on_drop).used(&self.reserved)
+    }
+
+    /// Settles it with `actual`, what decides beside with `told`; at the earliest at `now`.
+    fn settle(&self, shared: &Shared, actual: &Cost, told: Option<&Cost>, now: Option<Nanos>) -> Settlement {
+        if let Some(beside) = &self.beside {
+            beside.settle(told, now);
         }
-    }
-
-    /// Replaces the reservation by what was really used, on every line that was charged.
-    ///
-    /// Less than was reserved is given back, to a rate bucket as far as that mints nothing, to a quota only in the
-    /// window that was charged. More is charged whatever the limits say, to a rate bucket down to `max_debt` below
-    /// empty. What could not be done to the token is in the answer.
-    pub fn settle(self, actual: &Cost) -> Settlement {
-        let now = self.limiter.shared().now();
-        self.settle_at(actual, now)
-    }
-
-    /// [`settle`](Permit::settle) by a clock that was read before, or by the limiter's where that is later: what is given
-    /// back depends on it.
-    pub fn settle_at(mut self, actual: &Cost, now: Nanos) -> Settlement {
-        if let Some(beside) = self.beside.take() {
-            beside.settle(Some(actual), now);
-        }
-        self.close(actual, now)
-    }
-
-    /// What it would be settled with if it were dropped.
-    pub(crate) fn if_dropped(&self) -> Cost {
-        self.limiter.shared().books.with(|book| book.plan.on_drop).used(&self.reserved)
-    }
-
-    fn close(&mut self, actual: &Cost, now: Nanos) -> Settlement {
-        if !std::mem::replace(&mut self.open, false) {
-            return Settlement::default();
-        }
-        let shared = self.limiter.shared();
         let (amounts, clock) = ((&self.reserved, actual), || shared.now().as_u64());
         let settlement = shared.books.with(|book| {
-            let latest = || if book.is_latest() { Arc::clone(book) } else { shared.books.copy() };
-            self.hold.settle(&shared.lines, latest, amounts, &shared.moment(book, now), clock)
+            let moment = shared.moment(book, now.unwrap_or(Nanos::new(0)));
+            self.hold.settle(&shared.lines, (book, || shared.books.copy()), amounts, &moment, clock)
         });
         if let (true, Some((slot, generation))) = (self.observed, self.hold.account()) {
             let member = Member { slot, generation };
+            let now = now.unwrap_or_else(|| shared.now());
             shared.observe_settled(member, self.organization, actual, now.as_u64());
         }
         let counters = &shared.counters;
@@ -146,14 +134,64 @@ impl<'a> Permit<'a> {
     }
 }
 
+impl<'a> Permit<'a> {
+    #[inline]
+    pub(super) fn reserve(
+        shared: &'a Arc<Shared>,
+        caller: &impl Caller,
+        estimate: &Cost,
+        now: impl FnOnce() -> Nanos,
+    ) -> Result<Permit<'a>, Denial> {
+        let reservation = Some(Reservation::new(shared, caller, estimate, now)?);
+        Ok(Permit { limiter: Handle::Borrowed(shared), reservation })
+    }
+
+    /// The receipt of the reservation.
+    pub fn receipt(&self) -> Receipt {
+        let none = Receipt { at: 0, told: Told::default() };
+        self.reservation.as_ref().map_or(none, |reservation| reservation.receipt)
+    }
+
+    /// What was reserved.
+    pub fn reserved(&self) -> &Cost {
+        self.reservation.as_ref().map_or(&Cost::FREE, |reservation| &reservation.reserved)
+    }
+
+    /// The same permit, keeping the limiter alive by itself: for a stream that outlives its request handler.
+    pub fn detach(mut self) -> Permit<'static> {
+        let limiter = Handle::Owned(Arc::clone(self.limiter.shared()));
+        Permit { limiter, reservation: self.reservation.take() }
+    }
+
+    /// Replaces the reservation by what was really used, on every line that was charged.
+    ///
+    /// Less than was reserved is given back, to a rate bucket as far as that mints nothing, to a quota only in the
+    /// window that was charged. More is charged whatever the limits say, to a rate bucket down to `max_debt` below
+    /// empty. What could not be done to the token is in the answer.
+    pub fn settle(mut self, actual: &Cost) -> Settlement {
+        self.close(actual, None)
+    }
+
+    /// [`settle`](Permit::settle) by a clock that was read before, or by the limiter's where that is later: what is given
+    /// back depends on it.
+    pub fn settle_at(mut self, actual: &Cost, now: Nanos) -> Settlement {
+        self.close(actual, Some(now))
+    }
+
+    fn close(&mut self, actual: &Cost, now: Option<Nanos>) -> Settlement {
+        let Some(reservation) = &self.reservation else { return Settlement::default() };
+        let settlement = reservation.settle(self.limiter.shared(), actual, Some(actual), now);
+        // In its place: it is large.
+        self.reservation = None;
+        settlement
+    }
+}
+
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        if self.open {
-            let (actual, now) = (self.if_dropped(), self.limiter.shared().now());
-            if let Some(beside) = self.beside.take() {
-                beside.settle(None, now);
-            }
-            self.close(&actual, now);
+        if let Some(reservation) = &self.reservation {
+            let shared = self.limiter.shared();
+            reservation.settle(shared, &reservation.if_dropped(shared), None, None);
         }
     }
 }
@@ -161,8 +199,8 @@ impl Drop for Permit<'_> {
 impl fmt::Debug for Permit<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Permit")
-            .field("receipt", &self.receipt)
-            .field("reserved", &self.reserved)
+            .field("receipt", &self.receipt())
+            .field("reserved", self.reserved())
             .finish_non_exhaustive()
     }
 }

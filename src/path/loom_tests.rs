@@ -130,7 +130,7 @@ fn loom_charge_and_settlement() {
             let world = Arc::clone(&world);
             thread::spawn(move || world.spend(2, &mut Spend))
         };
-        hold.settle(&world.lines, || world.book.clone(), (&one(), &Cost::FREE), &MOMENT, || 0);
+        hold.settle(&world.lines, (&world.book, || world.book.clone()), (&one(), &Cost::FREE), &MOMENT, || 0);
         assert!(other.join().unwrap());
         assert_eq!(world.spent(), (1, 1));
     });
@@ -157,7 +157,7 @@ fn loom_settlement_and_eviction() {
                 );
             })
         };
-        hold.settle(&world.lines, || world.book.clone(), (&one(), &Cost::FREE), &MOMENT, || 0);
+        hold.settle(&world.lines, (&world.book, || world.book.clone()), (&one(), &Cost::FREE), &MOMENT, || 0);
         other.join().unwrap();
         let seen = world.lines.line(Home::Account(slot)).unwrap().snapshot();
         assert_eq!(seen.words[0], 3);

@@ -125,11 +125,11 @@ impl Hold {
     /// Replaces the charge of `reserved` by one of `actual` on every line, one line after the other, at `moment` or at
     /// what `clock` says then, whichever is later.
     ///
-    /// A line that is under other rules by now is settled by rule name. `latest` gets the latest book.
+    /// A line that is under other rules by now is settled by rule name. `latest` gets the latest book where `book` is not.
     pub(crate) fn settle(
         &self,
         lines: &Lines,
-        latest: impl Fn() -> Arc<Book>,
+        (book, latest): (&Book, impl Fn() -> Arc<Book>),
         (reserved, actual): (&Cost, &Cost),
         moment: &Moment<'_>,
         clock: impl Fn() -> u64,
@@ -137,7 +137,7 @@ impl Hold {
         let mut settlement = Settlement::default();
         let charged_by = self.book.as_ref().and_then(|book| book.plan.tiers.get(usize::from(self.tier)));
         let Some(tier) = charged_by else { return settlement };
-        let mut book = latest();
+        let mut later: Option<Arc<Book>> = None;
         for held in &self.held {
             let level = held.home.level();
             let Some(line) = lines.line(held.home) else { continue };
@@ -153,9 +153,10 @@ impl Hold {
             // Read under the guard, so that it is no earlier than any charge: what is given back depends on it.
             let moment = &Moment { now: moment.now.max(clock()), ..*moment };
             // Under the guard, so that nobody brings the line under later rules meanwhile.
-            while !book.is_latest() {
-                book = latest();
+            while !later.as_deref().unwrap_or(book).is_latest() {
+                later = Some(latest());
             }
+            let book = later.as_deref().unwrap_or(book);
             let moment = &Moment { calendars: &book.plan.calendars, ..*moment };
             let meta = guard.meta();
             let current = book.rules(meta.under()).unwrap_or(tier);

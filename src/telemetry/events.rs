@@ -6,7 +6,7 @@ use super::{name_of, outcome};
 use crate::{
     decision::{Denial, Receipt},
     id::Identity,
-    limiter::{Audit, EvidenceStatistics, Limiter, Maintenance, Statistics, WallClock},
+    limiter::{Audit, EvidenceStatistics, Limiter, Maintenance, OverrideState, Statistics, WallClock},
     meter::Cost,
     path::Settlement,
     sync::{AtomicU64, Mutex, Ordering},
@@ -21,18 +21,21 @@ const TARGET: &str = "tollgate";
 /// |---|---|
 /// | debug | a denial: tier, level, meter, rule, outcome, wait, and how many it stands for |
 /// | info | accounts tightened, put into cohorts, or out of them since the last call |
+/// | info | an override that has come, or is no more, since the last call: level, reason, factor, for how long |
 /// | warn | the wall clock was stepped; observations were dropped; requests were admitted on an overflow line |
 #[derive(Debug)]
 pub struct Events {
     every: u64,
     denials: AtomicU64,
     last: Mutex<Option<Statistics>>,
+    overrides: Mutex<Vec<OverrideState>>,
 }
 
 impl Events {
     /// An event for one in `every` denials; for each where that is 0 or 1.
     pub fn new(every: u64) -> Events {
-        Events { every: every.max(1), denials: AtomicU64::new(0), last: Mutex::new(None) }
+        let (last, overrides) = (Mutex::new(None), Mutex::new(Vec::new()));
+        Events { every: every.max(1), denials: AtomicU64::new(0), last, overrides }
     }
 
     /// Tells what has changed. To be called after each call of `maintain`; reads two bytes for each slot of the tables.
@@ -62,10 +65,26 @@ impl Events {
                 "requests were admitted on an overflow line: the tables are full of debtors"
             );
         }
+        self.tell_overrides(limiter.overrides());
         match done.wall_clock {
             WallClock::Steady => {}
             stepped => event!(target: TARGET, Severity::WARN, ?stepped, "the wall clock was stepped"),
         }
+    }
+
+    fn tell_overrides(&self, now: Vec<OverrideState>) {
+        let mut known = self.overrides.lock();
+        let is_in = |those: &[OverrideState], it: &OverrideState| those.iter().any(|other| it.is_same(other));
+        for new in now.iter().filter(|new| !is_in(&known, new)) {
+            let OverrideState { reason, exempt, factor_sixteenths, .. } = new;
+            let (level, seconds) = (name_of(new.level), new.ends_in / 1_000_000_000);
+            event!(target: TARGET, Severity::INFO, level, reason, exempt, ?factor_sixteenths, seconds, "an override");
+        }
+        for gone in known.iter().filter(|gone| !is_in(&now, gone)) {
+            let (level, reason) = (name_of(gone.level), &gone.reason);
+            event!(target: TARGET, Severity::INFO, level, reason, "an override has ended");
+        }
+        *known = now;
     }
 }
 

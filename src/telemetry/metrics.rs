@@ -6,7 +6,7 @@ use metrics::{Counter, counter, gauge};
 
 use super::{name_of, outcome};
 use crate::{
-    decision::{Denial, Name, Receipt},
+    decision::{Denial, Level, Name, Receipt},
     id::{Identity, Tier},
     limiter::{Audit, Limiter, Maintenance},
     meter::Cost,
@@ -28,6 +28,9 @@ use crate::{
 /// | `tollgate_events_total` | counter | `event`: [`Statistics`](crate::Statistics) |
 /// | `tollgate_evidence_total` | counter | `event`: [`EvidenceStatistics`](crate::EvidenceStatistics) |
 /// | `tollgate_cohorts` | gauge | |
+/// | `tollgate_factors` | gauge | `up_to`: `2`, `4`, `8`, `16`, `more`: accounts that evidence has tightened, by their factor |
+/// | `tollgate_ring_filled`, `tollgate_ring_cells` | gauge | observations that waited in the fullest ring, and that fit |
+/// | `tollgate_overrides` | gauge | `level`: in force |
 /// | `tollgate_behind` | gauge | 1 while lines are under an earlier policy |
 /// | `tollgate_checkpoints_total` | counter | checkpoints that were written to their end |
 /// | `tollgate_checkpoint_age_seconds` | gauge | since the last of them began |
@@ -140,6 +143,11 @@ impl Metrics {
                 counter!("tollgate_evidence_total", "event" => event).absolute(count);
             }
             gauge!("tollgate_cohorts").set(evidence.cohorts as f64);
+            for (up_to, count) in ["2", "4", "8", "16", "more"].into_iter().zip(evidence.factors) {
+                gauge!("tollgate_factors", "up_to" => up_to).set(count as f64);
+            }
+            gauge!("tollgate_ring_filled").set(evidence.ring_filled as f64);
+            gauge!("tollgate_ring_cells").set(evidence.ring_cells as f64);
         }
         if let Some(checkpoints) = limiter.checkpoint_status() {
             counter!("tollgate_checkpoints_total").absolute(checkpoints.completed);
@@ -147,6 +155,11 @@ impl Metrics {
             if let Some(age) = checkpoints.age {
                 gauge!("tollgate_checkpoint_age_seconds").set(Duration::from_nanos(age).as_secs_f64());
             }
+        }
+        let overrides = limiter.overrides();
+        for level in [Level::Account, Level::Organization, Level::Tier] {
+            let count = overrides.iter().filter(|known| known.level == level).count();
+            gauge!("tollgate_overrides", "level" => name_of(level)).set(count as f64);
         }
         for shadow in limiter.shadows() {
             counter!(

@@ -93,7 +93,7 @@ mod of_metrics {
 
 #[cfg(feature = "tracing")]
 mod of_events {
-    use std::{fmt::Write, sync::Arc};
+    use std::{fmt::Write, sync::Arc, time::Duration};
 
     use tracing::{
         Event, Metadata, Subscriber,
@@ -102,7 +102,11 @@ mod of_events {
     };
 
     use super::{ask, limiter};
-    use crate::{sync::Mutex, telemetry::Events};
+    use crate::{
+        limiter::{Override, Whom},
+        sync::Mutex,
+        telemetry::Events,
+    };
 
     /// Writes down events.
     struct Book(Arc<Mutex<Vec<String>>>);
@@ -144,6 +148,29 @@ mod of_events {
             assert_eq!(book.lock().len() as u64, denied.div_ceil(100));
             let first = &book.lock()[0];
             assert!(first.starts_with("tollgate ") && first.contains("rule=\"rate\""), "{first}");
+        });
+    }
+
+    #[test]
+    fn an_override_is_told_when_it_comes_and_when_it_has_ended() {
+        let book = Arc::new(Mutex::new(Vec::new()));
+        tracing::subscriber::with_default(Book(Arc::clone(&book)), || {
+            let limiter = limiter();
+            let events = Events::new(100);
+            let caller = limiter.identity(limiter.tier("free").expect("a tier"), 17);
+            let granted = Override::new(Duration::from_secs(60), "appeal 4711").factor(8);
+            limiter.set_override(Whom::Account(&caller), granted).expect("an override");
+            let told = |expected: usize| {
+                events.maintained(&limiter, &limiter.maintain());
+                let lines = std::mem::take(&mut *book.lock());
+                assert_eq!(lines.len(), expected, "{lines:?}");
+                assert!(lines.iter().all(|line| line.contains("appeal 4711")), "{lines:?}");
+            };
+            told(1);
+            told(0);
+            assert!(limiter.lift_override(Whom::Account(&caller)));
+            told(1);
+            told(0);
         });
     }
 }
