@@ -1,7 +1,8 @@
 //! A subject's buckets under other rules than those that they were filled under.
 //!
-//! Rules match by meter and name. What is owed is carried in tokens and rounded up; nothing is forgiven where a
-//! rule of the same kind is found, and a rule that has no counterpart starts fresh.
+//! Rules match as [`Rule::continues_as`] says: by meter, name and kind, where there has been no policy without them in
+//! between. What is owed is carried in tokens and rounded up; nothing is forgiven where the rule is found, and a rule that
+//! has no counterpart starts fresh.
 
 use super::{Moment, quota, rate};
 use crate::policy::plan::{LevelPlan, Limit, MAX_RULES, Rule};
@@ -19,8 +20,7 @@ pub(crate) fn convert(
 ) -> [u64; MAX_RULES] {
     let mut converted = [0; MAX_RULES];
     for (word, rule) in converted.iter_mut().zip(&to.rules) {
-        let old =
-            from.rules.iter().zip(words).find(|(old, _)| old.meter == rule.meter && old.name == rule.name);
+        let old = from.rules.iter().zip(words).find(|(old, _)| old.continues_as(rule));
         if let Some((old, held)) = old {
             *word = convert_word(old, rule, *held, moment);
         }

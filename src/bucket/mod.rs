@@ -390,7 +390,7 @@ pub(crate) struct Settled {
 }
 
 /// Replaces a charge of `reserved` by one of `actual`, and lets go what was in flight. `mark` is `None` where the
-/// bucket is no longer the one that was charged: nothing is then given back to a rate or a quota. `leased`: parts of the
+/// bucket may not be the one that was charged: nothing is then given back but what was in flight. `leased`: parts of the
 /// bucket may be.
 pub(crate) fn settle(
     limit: &Limit,
@@ -423,6 +423,7 @@ pub(crate) fn settle(
                 .window(quota.calendar)
                 .map_or(word, |(_, window)| quota::overage(quota, word, extra, window)),
         ),
-        (Limit::Budget { .. }, _) => plain(word.saturating_sub(back).saturating_add(extra)),
+        (Limit::Budget { .. }, Some(_)) => plain(word.saturating_sub(back).saturating_add(extra)),
+        (Limit::Budget { .. }, None) => plain(word.saturating_add(extra)),
     }
 }

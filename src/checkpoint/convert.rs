@@ -231,13 +231,12 @@ fn renamed(then: &Shape, now: &Shape) -> Vec<String> {
         was.map(|was| (tier, was))
     }) {
         for level in LEVELS {
-            for meter in &now.meters {
-                let (new, old) =
-                    (of_meter(now, tier.rules(level), meter), of_meter(then, was.rules(level), meter));
-                let lacks = |of: &[&Rule], rule: &Rule| {
-                    !of.iter().any(|other| other.name == rule.name && other.limit.kind() == rule.limit.kind())
-                };
-                let said = |rule: &&Rule| format!("{meter}/{} ({})", rule.name, rule.limit.kind());
+            for (index, meter) in now.meters.iter().enumerate() {
+                let place = Meter::from_index(index);
+                let of = |shape, tier: &TierShape| of_meter(shape, tier.rules(level), meter, place);
+                let (new, old) = (of(now, tier), of(then, was));
+                let lacks = |of: &[Rule], rule: &Rule| !of.iter().any(|other| other.is_named_as(rule));
+                let said = |rule: &Rule| format!("{meter}/{} ({})", rule.name, rule.limit.kind());
                 check(
                     &format!("tiers.{}.{level}", tier.name),
                     "rule",
@@ -250,8 +249,9 @@ fn renamed(then: &Shape, now: &Shape) -> Vec<String> {
     problems
 }
 
-/// The rules of a meter, but for those that only count, which have nothing to lose.
-fn of_meter<'a>(shape: &Shape, rules: &'a [Rule], meter: &Name) -> Vec<&'a Rule> {
+/// The rules of a meter, which has this place now, but for those that only count, which have nothing to lose.
+fn of_meter(shape: &Shape, rules: &[Rule], meter: &Name, place: Option<Meter>) -> Vec<Rule> {
     let rules = rules.iter().filter(|rule| !rule.limit.only_counts());
-    rules.filter(|rule| shape.meters.get(rule.meter.index()) == Some(meter)).collect()
+    let rules = rules.filter(|rule| shape.meters.get(rule.meter.index()) == Some(meter));
+    rules.map(|rule| Rule { meter: place.unwrap_or(rule.meter), ..*rule }).collect()
 }

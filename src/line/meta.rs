@@ -12,10 +12,12 @@ const UNDER_SHIFT: u32 = 3;
 /// Meta, bits 12-17: the tier before that; the same where the subject has always been in one.
 const BEFORE_SHIFT: u32 = 12;
 const BEFORE_MASK: u64 = 0x3f;
-/// Meta, bits 18-43: how often the words were converted to other rules, wrapping; what a permit noted in another
+/// Meta, bits 18-42: how often the words were converted to other rules, wrapping; what a permit noted in another
 /// epoch does not speak of these words.
 const EPOCH_SHIFT: u32 = 18;
-const EPOCH_MASK: u64 = 0x3ff_ffff;
+const EPOCH_MASK: u64 = 0x1ff_ffff;
+/// Meta, bit 43: whether the subject came with another tier while a permit was open that may still be.
+const MOVED: u64 = 1 << 43;
 /// Meta, bits 44-63: open permits, a million at most. While there is one, the slot keeps its subject.
 const PERMITS_SHIFT: u32 = 44;
 const MOST_PERMITS: u32 = (1 << (64 - PERMITS_SHIFT)) - 1;
@@ -82,14 +84,20 @@ impl Meta {
         Meta(self.0 & !(u64::MAX << PERMITS_SHIFT) | u64::from(open.min(MOST_PERMITS)) << PERMITS_SHIFT)
     }
 
+    /// Whether the subject may have been in other tiers since a permit that is open was charged.
+    pub(crate) fn moved(self) -> bool {
+        self.0 & MOVED != 0
+    }
+
     /// The same subject under other rules, in the next epoch.
     pub(super) fn converted(self, under: Under) -> Meta {
         let epoch = u64::from(self.epoch().wrapping_add(1)) & EPOCH_MASK;
         let before = match self.under().tier() {
             // Another plan is no move.
-            same if same == under.tier() => self.0 & BEFORE_MASK << BEFORE_SHIFT,
-            left => u64::from(left) << BEFORE_SHIFT,
+            same if same == under.tier() => self.0 & (BEFORE_MASK << BEFORE_SHIFT | MOVED),
+            left => u64::from(left) << BEFORE_SHIFT | MOVED,
         };
+        let before = if self.open_permits() == 0 { before & !MOVED } else { before };
         let meta = under.bits() << UNDER_SHIFT | before | u64::from(self.kind()) | epoch << EPOCH_SHIFT;
         Meta(meta).with_open_permits(self.open_permits())
     }

@@ -17,7 +17,7 @@ use crate::{
     meter::{Cost, MAX_METERS, Meter},
     policy::{
         book::Book,
-        plan::{Charge, LEVELS, Limit, MAX_PATH_RULES, Present, TierPlan},
+        plan::{Charge, LEVELS, Limit, MAX_PATH_RULES, Plan, Present, TierPlan},
     },
     sync::mutant,
 };
@@ -135,8 +135,8 @@ impl Hold {
         clock: impl Fn() -> u64,
     ) -> Settlement {
         let mut settlement = Settlement::default();
-        let charged_by = self.book.as_ref().and_then(|book| book.plan.tiers.get(usize::from(self.tier)));
-        let Some(tier) = charged_by else { return settlement };
+        let Some(by) = self.book.as_ref().map(|book| &*book.plan) else { return settlement };
+        let Some(tier) = by.tiers.get(usize::from(self.tier)) else { return settlement };
         let mut later: Option<Arc<Book>> = None;
         for held in &self.held {
             let level = held.home.level();
@@ -173,10 +173,13 @@ impl Hold {
                         bucket::asked(self.limit_of(charged), reserved.amount(meter), Mode::Hold),
                         actual.amount(meter),
                     );
-                    let counterpart =
-                        if same { Some(charged) } else { counterpart(charged, tier, current, meter) };
-                    let Some(charge) = counterpart else { continue };
-                    let mark = mark.filter(|_| same || speaks_of(charged, charge));
+                    let counterpart = if same {
+                        Some((charged, true))
+                    } else {
+                        counterpart(charged, (by, tier), (&book.plan, current), meta.moved())
+                    };
+                    let Some((charge, carried)) = counterpart else { continue };
+                    let mark = mark.filter(|_| same || carried && speaks_of(charged, charge));
                     let (index, rate) = (usize::from(charge.index), usize::from(charge.rate));
                     let Some(word) = guard.word(index) else { continue };
                     let words = Words { word, kept: refunds.kept(&charge.limit, rate) };
@@ -242,22 +245,29 @@ impl Settlement {
     }
 }
 
-/// Whether what a permit noted of `charged` still says something of its counterpart: the window of a quota does.
+/// Whether what a permit noted of `charged` still says something of its counterpart: the window of a quota does, and a
+/// budget has none.
 fn speaks_of(charged: &Charge, counterpart: &Charge) -> bool {
     match (&charged.limit, &counterpart.limit) {
         (Limit::Quota(old), Limit::Quota(new)) => old.calendar == new.calendar,
-        _ => false,
+        (Limit::Rate(_), _) => false,
+        _ => true,
     }
 }
 
-/// The bucket of `to` that a charge on `meter`, under the rules of `from`, was carried over to.
-fn counterpart<'a>(charge: &Charge, from: &TierPlan, to: &'a TierPlan, meter: Meter) -> Option<&'a Charge> {
-    let name = |tier: &TierPlan, charge: &Charge| {
-        tier.level(charge.level).rules.get(usize::from(charge.index)).map(|rule| rule.name)
+/// The bucket of `to` that a charge under the rules of `from`, each a tier of a plan, was carried over to, and whether it
+/// surely was: where a subject has `moved` from tier to tier, one of them may have lacked the rule.
+fn counterpart<'a>(
+    charge: &Charge,
+    from: (&Plan, &TierPlan),
+    to: (&Plan, &'a TierPlan),
+    moved: bool,
+) -> Option<(&'a Charge, bool)> {
+    let rule = |tier: &TierPlan, charge: &Charge| {
+        tier.level(charge.level).rules.get(usize::from(charge.index)).copied()
     };
-    to.all_charges(meter).iter().find(|other| {
-        other.level == charge.level
-            && name(to, other) == name(from, charge)
-            && std::mem::discriminant(&other.limit) == std::mem::discriminant(&charge.limit)
-    })
+    let charged = rule(from.1, charge)?;
+    let mut charges = to.1.all_charges(charged.meter).iter().filter(|other| other.level == charge.level);
+    let found = charges.find(|other| rule(to.1, other).is_some_and(|other| charged.continues_as(&other)))?;
+    Some((found, !moved || to.0.has_everywhere_since(from.0, charge.level, &charged)))
 }

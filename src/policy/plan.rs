@@ -4,6 +4,7 @@
 mod evidence;
 mod guard;
 mod room;
+mod same;
 mod straight;
 
 pub(crate) use evidence::{
@@ -13,6 +14,7 @@ pub(crate) use guard::{GuardPlan, OwnUse, Ramp};
 pub(crate) use room::{
     CACHE_LINE, Capacity, FIRST_RULES, GROUP, HEADER, RATE_WORDS, Room, Words, groups_for, lines_for,
 };
+pub(crate) use same::Born;
 pub(crate) use straight::{PLAIN, Straight, StraightRate, Straights, place_of};
 
 use std::sync::Arc;
@@ -347,12 +349,13 @@ pub(crate) struct Rule {
     pub(crate) shadow: bool,
     /// Tokens beyond the soft threshold; 0 without one.
     pub(crate) soft: u64,
+    pub(crate) born: Born,
 }
 
 impl Rule {
     /// One that always refuses where there is too little, and tells nothing before.
     pub(crate) fn plain(name: RuleName, meter: Meter, limit: Limit) -> Rule {
-        Rule { name, meter, limit, reserved: 0, shadow: false, soft: 0 }
+        Rule { name, meter, limit, reserved: 0, shadow: false, soft: 0, born: Born::default() }
     }
 
     /// Whether it bounds what is spent over time, and not only at once.

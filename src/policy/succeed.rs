@@ -13,6 +13,7 @@ use super::plan::{
 use crate::{
     decision::Level,
     meter::{MAX_METERS, Meter},
+    sync::next_number,
 };
 
 /// Why a policy cannot take another's place as it is.
@@ -95,6 +96,7 @@ impl Plan {
         for (index, tier) in self.tiers.iter_mut().enumerate() {
             // At most `MAX_TIERS`, or the policy is refused.
             tier.under = Under::new(index as u8, id);
+            tier.at(index as u8);
         }
     }
 
@@ -138,6 +140,7 @@ impl Plan {
         }
         self.check_room(old, room, &mut problems);
         self.check_evidence(old, &mut problems);
+        self.follow(old, next_number());
         if problems.is_empty() { Ok(self) } else { Err(ReloadError { problems, busy: false }) }
     }
 
@@ -230,10 +233,7 @@ impl Plan {
                             .collect()
                     };
                     let (new, before) = (rules(tier), rules(was));
-                    let lacks = |of: &[Rule], rule: &Rule| {
-                        !of.iter()
-                            .any(|other| other.name == rule.name && other.limit.kind() == rule.limit.kind())
-                    };
+                    let lacks = |of: &[Rule], rule: &Rule| !of.iter().any(|other| other.is_named_as(rule));
                     let said = |rule: &Rule| format!("{}/{} ({})", meter.name, rule.name, rule.limit.kind());
                     renamed(
                         format!("tiers.{}.{level}", tier.name),

@@ -1,8 +1,7 @@
 //! What was admitted, by rule and subject: the model.
 //!
-//! Whether a line was under a policy that lacks a rule, and lost what was kept there, depends on whether anybody came to it
-//! meanwhile. The ledger has one account of a rule's use for each time that this may have happened ([`Life`]), and drops
-//! those that an answer rules out.
+//! A rule that a policy lacks begins again when it comes back, whether or not anybody came to a line meanwhile; what was
+//! charged before is no part of it ([`Life`]).
 
 use std::collections::BTreeMap;
 
@@ -41,12 +40,12 @@ pub struct Charged {
     entry: Option<usize>,
 }
 
-/// The use of a rule that came at `since`, if it did then.
+/// The use of a rule since it came.
 #[derive(Clone, Copy, Debug)]
 struct Life {
     since: u64,
     window: u64,
-    /// At least, at most; different only where a window was overrun, and where permits are from before the rule came.
+    /// At least, at most; different only where a window was overrun.
     used: (u64, u64),
     /// Whether something was charged in the window: until then, what is carried into it goes by the limit in force.
     charged: bool,
@@ -63,7 +62,7 @@ pub struct Ledger {
     /// Those of a tier that is gone are kept.
     tiers: [Option<TierRules>; TIERS.len()],
     is_there: [bool; TIERS.len()],
-    lasting: BTreeMap<Key, Vec<Life>>,
+    lasting: BTreeMap<Key, Life>,
     rates: BTreeMap<Key, Vec<Entry>>,
     /// The smallest number of each rule, by tier.
     least: BTreeMap<Key, u64>,
@@ -151,14 +150,11 @@ impl Ledger {
         places.map(|(tier, level)| self.rules(tier, level).to_vec()).collect()
     }
 
-    fn lives(&mut self, key: Key, limit: &Limit, now: u64) -> &mut Vec<Life> {
-        let lives = self
-            .lasting
-            .entry(key)
-            .or_insert_with(|| vec![Life { since: 0, window: 0, used: (0, 0), charged: false }]);
-        let least = self.least[&key.of_tier()];
-        lives.iter_mut().for_each(|life| life.advance(window(limit, now), least));
-        lives
+    fn life(&mut self, key: Key, limit: &Limit, now: u64) -> &mut Life {
+        let life =
+            self.lasting.entry(key).or_insert(Life { since: 0, window: 0, used: (0, 0), charged: false });
+        life.advance(window(limit, now), self.least[&key.of_tier()]);
+        life
     }
 
     /// A charge of `asked`, of a request for `amount`.
@@ -176,7 +172,7 @@ impl Ledger {
             Charged { key, limit: *limit, asked, turn: self.turn, window: window(limit, now), entry: None };
         if amount == 0 {
             // It may be settled all the same.
-            self.lives(key, limit, now);
+            self.life(key, limit, now);
             return Some(charged);
         }
         if let Limit::Rate { .. } = limit {
@@ -188,18 +184,15 @@ impl Ledger {
             return Some(charged);
         }
         let holds = permit || !matches!(limit, Limit::InFlight { .. });
-        let lives = self.lives(key, limit, now);
-        let before = lives.clone();
+        let life = self.life(key, limit, now);
         if binds {
-            lives.retain(|life| life.used.0 + asked <= limit.most());
+            assert!(
+                life.used.0 + asked <= limit.most(),
+                "admitted {asked} beyond {limit:?} of {key:?}: {life:?}"
+            );
+            life.used.1 = life.used.1.min(limit.most() - asked);
         }
-        assert!(!lives.is_empty(), "admitted {asked} beyond {limit:?} of {key:?}: {before:?}");
-        for life in lives {
-            if binds {
-                life.used.1 = life.used.1.min(limit.most() - asked);
-            }
-            life.add(if holds { asked } else { 0 });
-        }
+        life.add(if holds { asked } else { 0 });
         Some(charged)
     }
 
@@ -208,10 +201,8 @@ impl Ledger {
         if let Limit::Rate { .. } = limit {
             return;
         }
-        let lives = self.lives(key, limit, now);
-        let before = lives.clone();
-        lives.retain(|life| life.used.1 + asked > limit.most());
-        assert!(!lives.is_empty(), "{denial:?}: {asked} is within {limit:?}: {before:?}");
+        let life = self.life(key, limit, now);
+        assert!(life.used.1 + asked > limit.most(), "{denial:?}: {asked} is within {limit:?}: {life:?}");
     }
 
     pub fn settle(&mut self, charged: &Charged, actual: u64, now: u64) {
@@ -227,24 +218,14 @@ impl Ledger {
             Limit::InFlight { .. } => (asked, 0),
             _ => (asked.saturating_sub(actual), actual.saturating_sub(asked)),
         };
-        let Some(lives) = self.lasting.get_mut(&key) else { return };
         let (least, current) = (self.least[&key.of_tier()], self::window(&limit, now));
-        for life in lives.iter_mut() {
-            let mut settled = *life;
-            if extra > 0 {
-                settled.advance(current, least);
-                settled.add(extra);
-            } else if life.window == window {
-                settled.take(back);
-            }
-            *life = if life.since <= turn {
-                settled
-            } else {
-                // It was not charged here: nothing should be given back. A known defect; see the
-                // last test of `policies.rs`.
-                let used = (life.used.0.min(settled.used.0), life.used.1.max(settled.used.1));
-                Life { used, ..settled }
-            };
+        // One that has come since was not charged.
+        let Some(life) = self.lasting.get_mut(&key).filter(|life| life.since <= turn) else { return };
+        if extra > 0 {
+            life.advance(current, least);
+            life.add(extra);
+        } else if life.window == window {
+            life.take(back);
         }
     }
 
@@ -253,11 +234,14 @@ impl Ledger {
         if let Limit::Rate { .. } = limit {
             return;
         }
-        let lives = self.lives(key, limit, now);
-        let before = lives.clone();
-        lives.retain(|life| life.used.0 <= used && used <= life.used.1);
-        assert!(!lives.is_empty(), "{used} of {limit:?} is used of {key:?}: {before:?}");
-        lives.iter_mut().filter(|life| life.charged).for_each(|life| life.used = (used, used));
+        let life = self.life(key, limit, now);
+        assert!(
+            life.used.0 <= used && used <= life.used.1,
+            "{used} of {limit:?} is used of {key:?}: {life:?}"
+        );
+        if life.charged {
+            life.used = (used, used);
+        }
     }
 
     pub fn forget(&mut self, account: u8) {
@@ -309,10 +293,10 @@ impl Ledger {
             rules.and_then(|rules| rules.iter().find(|rule| (rule.meter, rule.name) == (key.meter, key.rule)))
         };
         let mut dropped = 0;
-        for (key, lives) in &mut self.lasting {
+        for (key, life) in &mut self.lasting {
             if rule(key).is_none() {
-                dropped += u64::from(lives.iter().any(|life| life.used.1 > 0));
-                lives.push(Life { since, window: 0, used: (0, 0), charged: false });
+                dropped += u64::from(life.used.1 > 0);
+                *life = Life { since, window: 0, used: (0, 0), charged: false };
             }
         }
         for (key, log) in &mut self.rates {
