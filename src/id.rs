@@ -132,8 +132,8 @@ impl Fingerprints {
     }
 
     /// The key of a caller without a credential; never that of an account of the same text.
-    pub(crate) fn anonymous(&self, text: &str) -> Key {
-        self.place(Kind::Anonymous, self.fingerprint(text))
+    pub(crate) fn anonymous(&self, text: &[u8]) -> Key {
+        self.place(Kind::Anonymous, self.hasher.hash(text))
     }
 
     #[inline]

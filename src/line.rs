@@ -107,6 +107,15 @@ impl<'a> Refunds<'a> {
         }
     }
 
+    /// As [`keep`](Refunds::keep) of what a bucket kept, [with none open](Kept::with_none_open).
+    #[inline]
+    pub(crate) fn close(&self, limit: &Limit, rate: usize) {
+        if let Some([.., open]) = self.words(limit, rate) {
+            let [.., none] = Kept::default().pack();
+            open.store(none, Ordering::Relaxed);
+        }
+    }
+
     fn clear(&self) {
         self.0.iter().for_each(|word| word.store(0, Ordering::Relaxed));
     }

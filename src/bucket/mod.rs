@@ -389,6 +389,13 @@ pub(crate) struct Settled {
     pub(crate) cut: u64,
 }
 
+/// Whether a bucket stays as it is when a charge of `reserved` is replaced by one of `actual`, but for what it keeps for
+/// permits.
+#[inline]
+pub(crate) fn stays(limit: &Limit, (reserved, actual): (u64, u64)) -> bool {
+    reserved == actual && !matches!(limit, Limit::InFlight { .. })
+}
+
 /// Replaces a charge of `reserved` by one of `actual`, and lets go what was in flight. `mark` is `None` where the
 /// bucket may not be the one that was charged: nothing is then given back but what was in flight. `leased`: parts of the
 /// bucket may be.

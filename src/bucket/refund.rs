@@ -139,8 +139,8 @@ pub(crate) fn open(rate: &Rate, word: u64, kept: Kept, opened: Opened, now: u64)
     let counted = kept.with_open(kept.open.saturating_add(units_up(rate, price)));
     // `now` may be earlier than that of other charges, and says nothing of Z then; but a bucket that was full by it was
     // full by any.
-    let was_full = before <= supply(rate, now) + rate.slack;
-    let kept = if kept.open == 0 || was_full {
+    let was_full = || before <= supply(rate, now) + rate.slack;
+    let kept = if kept.open == 0 || was_full() {
         counted.at(rate, word, before)
     } else {
         // What is rounded off here, Z is taken to be higher by.

@@ -5,7 +5,9 @@
 //! - [`Upkeep`](crate::Upkeep), every minute or more often. Metrics are written after each call.
 //! - [`Metrics`](crate::telemetry::Metrics) as the layer's audit, and [`Events`](crate::telemetry::Events) beside it
 //!   (`Arc::new((metrics, events))` is told as one).
-//! - A route for operators, bound to loopback, behind a token: explain, override, signal, reload. `examples/llm_api` has one.
+//! - A [`store`](crate::Builder::store), if a restart shall not begin with empty quotas; [`Upkeep::shut_down`](crate::Upkeep::shut_down)
+//!   at the end writes the last checkpoint, also where the process is asked to end by a signal.
+//! - A route for operators, bound to loopback, behind a token: explain, usage, override, signal, reload. `examples/llm_api` has one.
 //!
 //! # What to alert on
 //!
@@ -20,8 +22,12 @@
 //! | `rate(tollgate_events_total{event="overflowed"}[5m]) > 0` | they do | the same, soon |
 //! | `rate(tollgate_events_total{event="stale_settles"}[5m]) > 0` | permits outlive their accounts' lines: `forget` was called, or a fault | report it if nobody forgets accounts |
 //! | `rate(tollgate_events_total{event="tier_flaps"}[5m])` | two parts of your server do not agree on an account's tier | make them agree: each flap carries debts over |
-//! | `tollgate_evidence_total{event="dropped"}` grows | more is observed between two calls of `maintain` than a ring holds | call it more often |
+//! | `tollgate_ring_filled / tollgate_ring_cells > 0.5` | soon more is observed between two calls of `maintain` than a ring holds | call it more often |
+//! | `tollgate_evidence_total{event="dropped"}` grows | it is: evidence misses a part, limits hold | the same, now |
+//! | `sum(tollgate_factors)` jumps | many accounts at once were tightened: a fleet, or a release of a client that many use | explain some; `shadow = true` while you look |
+//! | `tollgate_overrides` only grows | what was granted for a day has become the policy | write it into the policy; give overrides shorter times |
 //! | `tollgate_events_total{event="refused_wall_steps"}` grows | the host's clock is a day ahead or more | mend the clock, or [`trust_wall_clock`](crate::Limiter::trust_wall_clock) |
+//! | `tollgate_checkpoint_age_seconds` above the store's interval | a kill would lose more than that | the upkeep is late, or the store slow or failing |
 //! | `tollgate_checkpoint_failing == 1` | a restart would lose what was counted since | see the disk; [`checkpoint_status`](crate::Limiter::checkpoint_status) says what the store said |
 //! | `tollgate_behind == 1` for an hour | lines are still under an earlier policy | `maintain` is called too seldom for the size of the tables |
 //!

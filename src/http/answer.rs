@@ -124,7 +124,7 @@ impl Told {
             (Kind::Abnormal, _) => "Unusual use was detected, and limits are lower for a while.".to_owned(),
             (Kind::Quota, Some(rule)) => {
                 let OwnRule { level, meter, rule, left, .. } = rule;
-                format!("The limit {rule} on {meter} of the {level} has {left} left, which is not enough.")
+                format!("This {level}'s limit on {meter} ({rule}) has {left} left, which is not enough.")
             }
             (Kind::Quota, None) => "A limit has too little left.".to_owned(),
             (Kind::Capacity, _) => "There is no capacity for this at present.".to_owned(),

@@ -42,8 +42,8 @@ impl Ask {
         self
     }
 
-    pub(super) fn into_wanted(self) -> Option<Wanted> {
-        self.0
+    pub(super) fn wanted(&self) -> Option<&Wanted> {
+        self.0.as_ref()
     }
 }
 
@@ -117,7 +117,7 @@ impl Who {
         let limiter = limiter.clone();
         Who::by(move |request| {
             let key = address.of(request).map(ClientAddress::network);
-            Ok(key.and_then(|key| limiter.anonymous(&key)))
+            Ok(key.and_then(|key| limiter.anonymous_by(&key)))
         })
     }
 

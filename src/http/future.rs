@@ -72,7 +72,11 @@ where
                     // Nothing is to be settled at its end.
                     None => None,
                     Some(_) if *is_head => Some(0),
-                    Some(_) => fields::content_length(response.headers()),
+                    // What the body knows of itself is sooner asked than a field.
+                    Some(_) => {
+                        let exact = response.body().size_hint().exact();
+                        exact.or_else(|| fields::content_length(response.headers()))
+                    }
                 };
                 Poll::Ready(Ok(response.map(|body| GateBody::inner(body, held, length))))
             }

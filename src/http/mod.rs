@@ -20,6 +20,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Reserve or spend
+//!
+//! A request is reserved when it comes and settled when its response has ended, which is what a stream needs, a rule on what is
+//! in flight, and a request that may fail and shall then cost nothing. Where every request costs what it costs, whatever
+//! becomes of it, [`GateLayer::spends`] charges it when it comes: one look at its limits in place of two.
+//!
 //! # Ways out
 //!
 //! | what happens | what is settled |

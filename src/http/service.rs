@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     decision::{Denial, Receipt},
-    limiter::{Caller, Reservation},
+    limiter::Caller,
     meter::Cost,
 };
 
@@ -40,13 +40,19 @@ enum Verdict {
 }
 
 impl Settings {
-    /// Charges what a request asks for, finally or by a permit.
-    fn charge(&self, caller: &impl Caller, cost: &Cost) -> Result<(Receipt, Option<Reservation>), Denial> {
+    /// Charges what a request asks for, finally or until it is settled. What is held of it, where anything is to be.
+    fn charge(
+        self: &Arc<Self>,
+        caller: &impl Caller,
+        cost: &Cost,
+    ) -> Result<(Receipt, Option<Held>), Denial> {
         if self.spends {
-            return self.limiter.check(caller, cost).map(|receipt| (receipt, None));
+            let receipt = self.limiter.check(caller, cost)?;
+            let held = || Held::spent(self, *caller.identity(), receipt);
+            return Ok((receipt, self.fields_on_success.then(held)));
         }
-        let reservation = self.limiter.reserve_apart(caller, cost)?;
-        Ok((reservation.receipt(), Some(reservation)))
+        let held = Held::reserve(self, caller, cost)?;
+        Ok((held.receipt(), Some(held)))
     }
 }
 
@@ -57,30 +63,28 @@ impl<S> Gate<S> {
 
     fn judge(&self, parts: &Parts) -> Verdict {
         let settings = &self.settings;
-        let wanted = match settings.extract.extract(parts).map(Ask::into_wanted) {
+        let asked = settings.extract.extract(parts);
+        let wanted = match asked.as_ref().map(Ask::wanted) {
             Ok(Some(wanted)) => wanted,
             Ok(None) => return Verdict::Pass,
-            Err(rejection) => return Verdict::Answer(answer::rejected(&rejection, Protocol::of(parts))),
+            Err(rejection) => return Verdict::Answer(answer::rejected(rejection, Protocol::of(parts))),
         };
         let decided = match &wanted.attributes {
             Some(known) => settings.charge(&wanted.identity.with(known), &wanted.cost),
             None => settings.charge(&wanted.identity, &wanted.cost),
         };
         match decided {
-            Ok((receipt, reservation)) => {
+            Ok((receipt, held)) => {
                 if let Some(audit) = &settings.audit {
                     audit.admitted(&wanted.identity, &wanted.cost, &receipt);
                 }
-                if reservation.is_none() && !settings.fields_on_success {
-                    return Verdict::Pass;
-                }
-                Verdict::Admit(Held::new(reservation, (wanted.identity, receipt), Arc::clone(settings)))
+                held.map_or(Verdict::Pass, Verdict::Admit)
             }
             Err(denial) => {
                 if let Some(audit) = &settings.audit {
                     audit.denied(&wanted.identity, &wanted.cost, &denial);
                 }
-                Verdict::Answer(answer::denied(settings, &denial, &wanted, Protocol::of(parts)))
+                Verdict::Answer(answer::denied(settings, &denial, wanted, Protocol::of(parts)))
             }
         }
     }

@@ -45,8 +45,11 @@ fn a_client_is_who_called_the_first_trusted_proxy() {
 #[test]
 fn an_anonymous_client_is_a_network_of_one_customer() {
     let network = |address: &str| ClientAddress::network(address.parse().expect("an address"));
-    assert_eq!(&network("203.0.113.7")[..], "203.0.113.7");
-    assert_eq!(&network("2001:db8:1:2:3:4:5:6")[..], "2001:db8:1:2::/64");
-    assert_eq!(&network("fedc:ba98:7654:3210:f:f:f:f")[..], "fedc:ba98:7654:3210::/64");
+    for address in ["203.0.113.7", "0.0.0.0", "255.255.255.255", "10.20.30.40", "1.22.100.99", "9.10.200.101"]
+    {
+        assert_eq!(network(address)[..], *address.as_bytes());
+    }
+    assert_eq!(network("2001:db8:1:2:3:4:5:6")[..], *b"2001:db8:1:2::/64");
+    assert_eq!(network("fedc:ba98:7654:3210:f:f:f:f")[..], *b"fedc:ba98:7654:3210::/64");
     assert_eq!(network("2001:db8:1:2::9"), network("2001:db8:1:2:ffff::1"));
 }

@@ -4,9 +4,9 @@ use std::{fmt, sync::Arc};
 
 use super::layer::Settings;
 use crate::{
-    decision::Receipt,
+    decision::{Denial, Receipt},
     id::Identity,
-    limiter::Reservation,
+    limiter::{Caller, Reservation},
     meter::{Cost, MAX_METERS, Meter},
     sync::{AtomicU64, Ordering},
 };
@@ -71,6 +71,18 @@ impl Admitted {
 }
 
 impl Request {
+    #[inline(always)]
+    fn new(
+        settings: &Arc<Settings>,
+        identity: Identity,
+        receipt: Receipt,
+        reservation: Option<Reservation>,
+    ) -> Arc<Request> {
+        let (amounts, told) = (Default::default(), AtomicU64::new(0));
+        let settings = Arc::clone(settings);
+        Arc::new(Request { settings, identity, receipt, reservation, amounts, told })
+    }
+
     /// What was reported, and what was reserved where nothing was; `None` where nothing was of any meter.
     fn actual(&self, reserved: &Cost) -> Option<Cost> {
         let told = self.told.load(Ordering::Acquire);
@@ -83,9 +95,13 @@ impl Request {
     /// Settles what was reserved. `ended`, or else the response has not and never will.
     fn settle(&self, ended: bool) {
         let Some(reservation) = &self.reservation else { return };
-        let reserved = reservation.reserved();
-        let actual = self.actual(reserved).or(ended.then_some(*reserved));
-        let (actual, settlement) = self.settings.limiter.settle_apart(reservation, actual);
+        let limiter = &self.settings.limiter;
+        let actual = match self.actual(reservation.reserved()) {
+            Some(actual) => actual,
+            None if ended => *reservation.reserved(),
+            None => limiter.used_if_dropped(reservation),
+        };
+        let settlement = limiter.settle_apart(reservation, &actual);
         if let Some(audit) = &self.settings.audit {
             audit.settled(&self.identity, &actual, &settlement);
         }
@@ -106,20 +122,31 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Of what was charged finally, there is no reservation.
+    /// Reserves for a caller.
     #[inline]
-    pub(super) fn new(
-        reservation: Option<Reservation>,
-        (identity, receipt): (Identity, Receipt),
-        settings: Arc<Settings>,
-    ) -> Held {
-        let (amounts, told) = (Default::default(), AtomicU64::new(0));
-        let request = Request { settings, identity, receipt, reservation, amounts, told };
-        Held { request: Arc::new(request), settled: false }
+    pub(super) fn reserve(
+        settings: &Arc<Settings>,
+        caller: &impl Caller,
+        cost: &Cost,
+    ) -> Result<Held, Denial> {
+        let mut reservation = Reservation::of(caller.identity());
+        settings.limiter.reserve_apart(caller, cost, &mut reservation)?;
+        let receipt = reservation.receipt();
+        let request = Request::new(settings, *caller.identity(), receipt, Some(reservation));
+        Ok(Held { request, settled: false })
+    }
+
+    /// Of what was charged finally.
+    pub(super) fn spent(settings: &Arc<Settings>, identity: Identity, receipt: Receipt) -> Held {
+        Held { request: Request::new(settings, identity, receipt, None), settled: false }
     }
 
     pub(super) fn admitted(&self) -> Admitted {
         Admitted { request: Arc::clone(&self.request) }
+    }
+
+    pub(super) fn receipt(&self) -> Receipt {
+        self.request.receipt
     }
 
     pub(super) fn identity(&self) -> &Identity {

@@ -243,6 +243,11 @@ impl Limiter {
     /// The identity of a caller without a credential, told apart by `key` (an address, say); `None` if the policy
     /// has no `anonymous` tier. Never the same as an account of that id.
     pub fn anonymous(&self, key: &str) -> Option<Identity> {
+        self.anonymous_by(key.as_bytes())
+    }
+
+    /// The same, by the bytes of a text.
+    pub(crate) fn anonymous_by(&self, key: &[u8]) -> Option<Identity> {
         let tier = Tier::from_index(self.shared.books.with(|book| book.plan.anonymous)?)?;
         Some(Identity::new(self.shared.fingerprints.anonymous(key), tier))
     }

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     decision::{Denial, Receipt, Told},
     evidence::Member,
+    id::Identity,
     meter::Cost,
     path::{Hold, Settlement},
     sync::Ordering,
@@ -61,34 +62,62 @@ impl Limiter {
     /// [`reserve`](Limiter::reserve), for who keeps the limiter by itself.
     #[cfg(feature = "tower")]
     #[inline]
-    pub(crate) fn reserve_apart(&self, caller: &impl Caller, estimate: &Cost) -> Result<Reservation, Denial> {
-        Reservation::new(&self.shared, caller, estimate, || self.now())
+    pub(crate) fn reserve_apart(
+        &self,
+        caller: &impl Caller,
+        estimate: &Cost,
+        reservation: &mut Reservation,
+    ) -> Result<(), Denial> {
+        reservation.reserve(&self.shared, caller, estimate, || self.now())
     }
 
-    /// Settles what was reserved apart: by what was used, or as `on_drop` says where that is not known. Tells by what, too.
+    /// Settles what was reserved apart.
     #[cfg(feature = "tower")]
-    pub(crate) fn settle_apart(&self, reservation: &Reservation, actual: Option<Cost>) -> (Cost, Settlement) {
-        let actual = actual.unwrap_or_else(|| reservation.if_dropped(&self.shared));
-        let settlement = reservation.settle(&self.shared, &actual, Some(&actual), None);
-        (actual, settlement)
+    #[inline]
+    pub(crate) fn settle_apart(&self, reservation: &Reservation, actual: &Cost) -> Settlement {
+        reservation.settle(&self.shared, actual, Some(actual), None)
+    }
+
+    /// What it is settled with where nobody knows what was used.
+    #[cfg(feature = "tower")]
+    pub(crate) fn used_if_dropped(&self, reservation: &Reservation) -> Cost {
+        reservation.if_dropped(&self.shared)
     }
 }
 
 impl Reservation {
+    /// Of nothing yet, to be [made](Reservation::reserve) where it stays: it is large.
     #[inline]
-    fn new(
+    pub(crate) fn of(identity: &Identity) -> Reservation {
+        Reservation {
+            receipt: Receipt { at: 0, told: Told::default() },
+            reserved: Cost::FREE,
+            hold: Hold::new(identity),
+            organization: 0,
+            observed: false,
+            beside: None,
+        }
+    }
+
+    /// Reserves for the caller that it was made of.
+    #[inline]
+    fn reserve(
+        &mut self,
         shared: &Shared,
         caller: &impl Caller,
         estimate: &Cost,
         now: impl FnOnce() -> Nanos,
-    ) -> Result<Reservation, Denial> {
-        let mut hold = Hold::new(caller.identity());
-        let receipt = shared.decide_for(caller, estimate, now, &mut hold)?;
-        let observed = caller.attributes().is_some();
-        let organization = if observed { hash_of(caller.identity().organization.as_ref()) } else { 0 };
-        let beside = hold.book().filter(|book| book.beside.is_some()).and_then(Beside::of);
-        let beside = beside.and_then(|beside| beside.reserve(caller.identity(), estimate, receipt.at()));
-        Ok(Reservation { receipt, reserved: *estimate, hold, organization, observed, beside })
+    ) -> Result<(), Denial> {
+        self.receipt = shared.decide_for(caller, estimate, now, &mut self.hold)?;
+        self.reserved = *estimate;
+        if caller.attributes().is_some() {
+            self.observed = true;
+            self.organization = hash_of(caller.identity().organization.as_ref());
+        }
+        let beside = self.hold.book().filter(|book| book.beside.is_some()).and_then(Beside::of);
+        self.beside =
+            beside.and_then(|beside| beside.reserve(caller.identity(), estimate, self.receipt.at()));
+        Ok(())
     }
 
     #[cfg(feature = "tower")]
@@ -111,10 +140,11 @@ impl Reservation {
             beside.settle(told, now);
         }
         let (amounts, clock) = ((&self.reserved, actual), || shared.now().as_u64());
-        let settlement = shared.books.with(|book| {
-            let moment = shared.moment(book, now.unwrap_or(Nanos::new(0)));
-            self.hold.settle(&shared.lines, (book, || shared.books.copy()), amounts, &moment, clock)
-        });
+        let book = shared.books.take();
+        let moment = shared.moment(&book, now.unwrap_or(Nanos::new(0)));
+        let settlement =
+            self.hold.settle(&shared.lines, (&book, || shared.books.copy()), amounts, &moment, clock);
+        shared.books.keep(book);
         if let (true, Some((slot, generation))) = (self.observed, self.hold.account()) {
             let member = Member { slot, generation };
             let now = now.unwrap_or_else(|| shared.now());
@@ -142,8 +172,9 @@ impl<'a> Permit<'a> {
         estimate: &Cost,
         now: impl FnOnce() -> Nanos,
     ) -> Result<Permit<'a>, Denial> {
-        let reservation = Some(Reservation::new(shared, caller, estimate, now)?);
-        Ok(Permit { limiter: Handle::Borrowed(shared), reservation })
+        let mut reservation = Reservation::of(caller.identity());
+        reservation.reserve(shared, caller, estimate, now)?;
+        Ok(Permit { limiter: Handle::Borrowed(shared), reservation: Some(reservation) })
     }
 
     /// The receipt of the reservation.

@@ -75,11 +75,11 @@ impl Settlement {
     }
 
     pub(crate) fn any_clipped(&self) -> bool {
-        self.clipped != [0; MAX_METERS]
+        self.clipped.iter().fold(0, |any, clipped| any | clipped) != 0
     }
 
     pub(crate) fn any_cut(&self) -> bool {
-        self.cut != [0; MAX_METERS]
+        self.cut.iter().fold(0, |any, cut| any | cut) != 0
     }
 }
 
@@ -150,14 +150,15 @@ impl Hold {
             guard.close_permit();
             // Of a tier's total alone.
             let leased = level == Level::Tier && guard.may_be_leased();
-            // Read under the guard, so that it is no earlier than any charge: what is given back depends on it.
-            let moment = &Moment { now: moment.now.max(clock()), ..*moment };
+            let none_open = guard.open_permits() == 0;
+            // Read under the guard, so that it is no earlier than any charge: what is given back depends on it. Only where
+            // it does.
+            let mut clocked = None;
             // Under the guard, so that nobody brings the line under later rules meanwhile.
             while !later.as_deref().unwrap_or(book).is_latest() {
                 later = Some(latest());
             }
             let book = later.as_deref().unwrap_or(book);
-            let moment = &Moment { calendars: &book.plan.calendars, ..*moment };
             let meta = guard.meta();
             let current = book.rules(meta.under()).unwrap_or(tier);
             let same = meta.epoch() == held.epoch;
@@ -182,12 +183,18 @@ impl Hold {
                     let mark = mark.filter(|_| same || carried && speaks_of(charged, charge));
                     let (index, rate) = (usize::from(charge.index), usize::from(charge.rate));
                     let Some(word) = guard.word(index) else { continue };
+                    if none_open && bucket::stays(&charge.limit, amounts) {
+                        refunds.close(&charge.limit, rate);
+                        continue;
+                    }
+                    let now = *clocked.get_or_insert_with(|| moment.now.max(clock()));
+                    let moment = &Moment { now, calendars: &book.plan.calendars, ..*moment };
                     let words = Words { word, kept: refunds.kept(&charge.limit, rate) };
                     let terms = (held.factor, leased);
                     let settled = bucket::settle(&charge.limit, words, mark, amounts, terms, moment);
                     let Words { word, kept } = settled.words;
                     guard.set_word(index, word);
-                    let kept = if guard.open_permits() == 0 { kept.with_none_open() } else { kept };
+                    let kept = if none_open { kept.with_none_open() } else { kept };
                     refunds.keep(&charge.limit, rate, kept);
                     settlement.count(meter, settled.clipped, settled.cut);
                 }
