@@ -23,7 +23,8 @@ const CEILINGS: &[(Case, u64)] = &[
     (("admit, identity kept", hot::identity::<1, 1, GIVEN>), 499),
     (("admit, identity from strings", hot::strings::<1, 1, GIVEN>), 938),
     (("deny at the tier, subject", hot::denied::<1, GIVEN>), 553),
-    (("reserve and settle, subject", hot::settle_given), 3_547),
+    (("reserve and settle as reserved, subject", hot::settle_given), 2_665),
+    (("reserve and give back, subject", hot::give_back_given), 3_709),
 ];
 
 /// Decisions of which the mean is taken: many beside what a loop's begin and end take.

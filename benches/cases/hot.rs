@@ -104,6 +104,15 @@ pub fn give_back() -> Run {
     timed(move || limiter.reserve(black_box(subject), cost).map(|permit| permit.settle(&Cost::FREE)).is_ok())
 }
 
+/// The same by a clock that was read before.
+pub fn give_back_given() -> Run {
+    let Hot { limiter, subject, cost, now, .. } = Hot::new(1, 1);
+    timed(move || {
+        let permit = limiter.reserve_at(black_box(subject), cost, *now);
+        permit.map(|permit| permit.settle_at(&Cost::FREE, *now)).is_ok()
+    })
+}
+
 /// The tier refuses.
 pub fn denied<const METERS: usize, const TIME: bool>() -> Run {
     let Hot { limiter, subject, cost, now, .. } = Hot::spent(METERS);
