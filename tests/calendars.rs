@@ -5,13 +5,15 @@
 //! - weeks start on the day that the policy says;
 //! - the wall clock is stepped an hour or a day either way, and again: each window is granted once and whole, whenever it
 //!   is entered; a step beyond a day is refused, reported, and followed when an operator says so;
-//! - without `maintain`, a step changes nothing.
+//! - without `maintain`, a step changes nothing;
+//! - what a tier has in a zone of its own follows that, but not its total; use goes along where an organization comes to another
+//!   zone, and a restart knows which day was whose.
 #![cfg(feature = "toml")]
 
 use std::collections::BTreeSet;
 
 use jiff::{Timestamp, civil, tz::TimeZone};
-use tollgate::{Cost, Identity, Limiter, ManualClock, Plan, WallClock};
+use tollgate::{Cost, Identity, Limiter, ManualClock, MemoryStore, Plan, WallClock};
 
 const SECOND: i64 = 1_000_000_000;
 const HOUR: i64 = 3_600 * SECOND;
@@ -198,4 +200,154 @@ fn without_maintenance_a_step_changes_nothing() {
     assert!(!world.spend());
     world.clock.advance_nanos((12 * HOUR).cast_unsigned());
     assert_eq!(world.spend_all(), 5);
+}
+
+/// A tier of two zones in one policy: everything of the second is by its own but the total.
+const ZONES: &str = r#"
+    version = 1
+    zone = "Europe/Berlin"
+    meters = ["requests"]
+    capacity = { accounts = 10, organizations = 10 }
+    [tiers.berlin]
+    account.requests = { quota = "3/day" }
+    organization.requests = { quota = "5/day" }
+    total.requests = { quota = "9/day" }
+    [tiers.other]
+    zone = "ZONE"
+    account.requests = { quota = "3/day" }
+    organization.requests = { quota = "5/day" }
+    total.requests = { quota = "9/day" }
+"#;
+
+fn of_zone(zone: &str, unix: i64) -> World {
+    let clock = ManualClock::at_unix(unix);
+    let plan = Plan::from_toml(&ZONES.replace("ZONE", zone)).unwrap_or_else(|error| panic!("{error}"));
+    let limiter = Limiter::builder(plan).clock(clock.clone()).secret([7; 16]).build().expect("room");
+    let organization = limiter.organization("acme");
+    let caller =
+        limiter.identity(limiter.tier("other").expect("a tier"), 7_u64).in_organization(organization);
+    let one = Cost::of(limiter.meter("requests").expect("a meter"), 1);
+    World { limiter, clock, caller, one }
+}
+
+/// Zone, a time inside a day of its own, and the civil time at which that ends: both clock changes, and days that the
+/// policy's zone has other edges in.
+const OWN_DAYS: &[(&str, &str, &str)] = &[
+    ("Asia/Tokyo", "2026-04-30T12:00", "2026-05-01T00:00"),
+    ("America/New_York", "2026-03-08T01:00", "2026-03-09T00:00"),
+    ("America/New_York", "2026-11-01T01:00", "2026-11-02T00:00"),
+    ("Australia/Lord_Howe", "2026-10-04T00:30", "2026-10-05T00:00"),
+    ("Pacific/Apia", "2011-12-29T12:00", "2011-12-31T00:00"),
+    ("Europe/Berlin", "2026-10-25T00:30", "2026-10-26T00:00"),
+];
+
+#[test]
+fn a_tier_has_a_zone_of_its_own_and_its_total_the_policys() {
+    for &(zone, inside, end) in OWN_DAYS {
+        let (from, end) = (at(zone, inside), at(zone, end));
+        let world = of_zone(zone, from);
+        let World { limiter, clock, one, caller } = &world;
+        let context = format!("a day of {zone} from {inside}");
+        assert_eq!(world.spend_all(), 3, "{context}");
+        let denial = limiter.check(caller, one).unwrap_err();
+        assert_eq!(denial.retry_after().unwrap().as_nanos() as i64, end - from, "{context}");
+        let states = limiter.explain(caller).rules;
+        assert_eq!(states[0].full_in, Some((end - from).cast_unsigned()), "{context}");
+        assert_eq!(states[1].full_in, Some((end - from).cast_unsigned()), "{context}");
+        clock.advance_nanos((end - from - 1).cast_unsigned());
+        assert!(!world.spend(), "{context}");
+        clock.advance_nanos(1);
+        assert_eq!(world.spend_all(), 3, "{context}");
+    }
+    // The total's day is Berlin's, which ends seven hours after that of Tokyo while summer lasts.
+    let world = of_zone("Asia/Tokyo", at("Asia/Tokyo", "2026-05-01T23:00"));
+    let World { limiter, clock, one, .. } = &world;
+    let tier = limiter.tier("other").unwrap();
+    let callers: Vec<Identity> = (0..4).map(|id| limiter.identity(tier, id)).collect();
+    for (caller, count) in callers.iter().zip([3, 3, 3]) {
+        (0..count).for_each(|_| assert!(limiter.check(caller, one).is_ok()));
+    }
+    clock.advance_nanos(HOUR.cast_unsigned());
+    let denial = limiter.check(&callers[0], one).unwrap_err();
+    assert_eq!(denial.retry_after().unwrap().as_nanos() as i64, 7 * HOUR);
+    assert_eq!(limiter.peek(&callers[0], one).unwrap_err().retry_after(), denial.retry_after());
+}
+
+/// An organization that is given another zone, by another tier or by a policy, takes what it has used into the day that it is
+/// in there; a permit from before, which was charged to another day, gives nothing back.
+#[test]
+fn use_goes_along_into_another_zone() {
+    let from = at("Europe/Berlin", "2026-05-01T20:00");
+    for (zone, end) in [("Asia/Tokyo", "2026-05-03T00:00"), ("America/New_York", "2026-05-02T00:00")] {
+        for by_reload in [false, true] {
+            let world = of_zone(if by_reload { "Europe/Berlin" } else { zone }, from);
+            let World { limiter, clock, one, caller: other } = &world;
+            let berlin = limiter.identity(limiter.tier("berlin").unwrap(), 7_u64);
+            let before =
+                if by_reload { *other } else { berlin.in_organization(limiter.organization("acme")) };
+            let requests = limiter.meter("requests").unwrap();
+            let permit = limiter.reserve(&before, &Cost::of(requests, 1)).unwrap();
+            assert!(limiter.check(&before, one).is_ok());
+            if by_reload {
+                limiter.reload(Plan::from_toml(&ZONES.replace("ZONE", zone)).unwrap()).unwrap();
+            }
+            assert!(world.spend(), "the line is under the other zone from here on");
+            let context = format!("{zone}, by reload: {by_reload}");
+            let wait = || {
+                limiter.check(other, one).map_err(|denial| denial.retry_after().unwrap().as_nanos() as i64)
+            };
+            assert_eq!(wait().unwrap_err(), at(zone, end) - from, "{context}");
+            permit.settle(&Cost::FREE);
+            let used: Vec<u64> = limiter.explain(other).rules.iter().map(|state| state.used).collect();
+            assert_eq!(used[..2], [3, 3], "{context}");
+            clock.advance_nanos((at(zone, end) - from).cast_unsigned());
+            assert_eq!(world.spend_all(), 3, "{context}");
+        }
+    }
+}
+
+#[test]
+fn a_zone_of_a_tier_is_checked_and_told() {
+    let plan = Plan::from_toml(&ZONES.replace("ZONE", "Asia/Tokyo")).unwrap();
+    assert!(plan.describe().to_string().contains("quotas follow Asia/Tokyo, but those of the total"));
+    let error = Plan::from_toml(&ZONES.replace("ZONE", "Asia/Tokio")).unwrap_err().to_string();
+    assert!(error.contains("tiers.other.zone") && error.contains("Asia/Tokio"), "{error}");
+    // Days of two zones lie across each other: one that is larger than the total's can bind, and three times that cannot.
+    let larger = |limit: u64| {
+        ZONES.replace("ZONE", "Asia/Tokyo").replacen("{ quota = \"5/day\" }", "{ budget = 99 }", 2).replace(
+            "requests = { quota = \"3/day\" }\n    organization",
+            &format!("requests = {{ quota = \"{limit}/day\" }}\n    organization"),
+        )
+    };
+    assert!(Plan::from_toml(&larger(3)).is_ok());
+    let error = Plan::from_toml(&larger(10)).unwrap_err().to_string();
+    assert!(error.contains("tiers.berlin.account") && !error.contains("tiers.other"), "{error}");
+    assert!(Plan::from_toml(&larger(28)).unwrap_err().to_string().contains("tiers.other.account"));
+}
+
+/// Midnight of the policy's zone lies between checkpoint and restart, and the day of the tier's does not end there.
+#[test]
+fn a_restart_keeps_the_days_of_a_zone() {
+    let from = at("Europe/Berlin", "2026-05-01T23:50");
+    for (later, used) in [(20 * 60 * SECOND, 3), (18 * HOUR, 0)] {
+        let plan = || Plan::from_toml(&ZONES.replace("ZONE", "Asia/Tokyo")).unwrap();
+        let store = MemoryStore::new();
+        let built = |unix, store| {
+            let builder = Limiter::builder(plan()).clock(ManualClock::at_unix(unix));
+            builder.store(store, std::time::Duration::from_secs(10)).build().expect("room")
+        };
+        let caller = |limiter: &Limiter| {
+            limiter
+                .identity(limiter.tier("other").unwrap(), 7_u64)
+                .in_organization(limiter.organization(1_u64))
+        };
+        let limiter = built(from, store.clone());
+        limiter.check(&caller(&limiter), &Cost::of(limiter.meter("requests").unwrap(), 3)).unwrap();
+        limiter.checkpoint().expect("written");
+        let next = built(from + later, store.copy());
+        let rules = next.explain(&caller(&next)).rules;
+        // That of the total is Berlin's, where it is another day in any case.
+        let told: Vec<u64> = rules.iter().map(|state| state.used).collect();
+        assert_eq!(told, [used, used, 0], "{later}");
+    }
 }

@@ -66,10 +66,11 @@ struct Compiler<'a> {
     /// Valid from here on: 1 where the policy's are not.
     replicas: u64,
     largest_factor: u32,
-    /// Whether the zone's days all have 24 hours; false too where that is not known.
-    fixed_days: bool,
+    /// The zone that quotas follow at this point of the pass.
+    zone: &'a str,
+    /// Whether there is such a zone, as far as was asked.
     zone_is_known: bool,
-    calendars: Vec<(Period, Calendar)>,
+    calendars: Vec<Calendar>,
 }
 
 impl<'a> Compiler<'a> {
@@ -80,7 +81,7 @@ impl<'a> Compiler<'a> {
             warnings: Vec::new(),
             replicas: policy.replicas.max(1),
             largest_factor: u32::try_from(policy.largest_factor.clamp(1, LARGEST_FACTOR)).unwrap_or(1),
-            fixed_days: has_fixed_days(&policy.zone),
+            zone: &policy.zone,
             zone_is_known: true,
             calendars: Vec::new(),
         }
@@ -103,10 +104,7 @@ impl<'a> Compiler<'a> {
             policy: self.policy.clone(),
             meters,
             tiers,
-            calendars: std::mem::take(&mut self.calendars)
-                .into_iter()
-                .map(|(_, calendar)| Arc::new(calendar))
-                .collect(),
+            calendars: std::mem::take(&mut self.calendars).into_iter().map(Arc::new).collect(),
             capacity: Capacity::default(),
             anonymous,
             replicas: self.replicas,
@@ -126,10 +124,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn check_numbers(&mut self, root: &KeyPath) {
-        if let Err(error) = Calendar::new(Period::Day, &self.policy.zone, self.policy.week_start) {
-            self.zone_is_known = false;
-            self.problem(&root.key("zone"), error.to_string());
-        }
+        self.zone_is_known = self.is_zone(root, self.zone);
         if self.policy.replicas == 0 {
             self.problem(&root.key("replicas"), "there must be at least 1 process");
         }
@@ -228,9 +223,24 @@ impl<'a> Compiler<'a> {
         tiers
     }
 
-    fn tier(&mut self, path: &KeyPath, name: &str, tier: &PolicyTier) -> ([LevelPlan; 3], GuardPlan) {
+    /// Whether there is a `zone`, or a problem at the key of `path`.
+    fn is_zone(&mut self, path: &KeyPath, zone: &str) -> bool {
+        let found = Calendar::new(Period::Day, zone, self.policy.week_start);
+        found.map_err(|error| self.problem(&path.key("zone"), error.to_string())).is_ok()
+    }
+
+    fn tier(&mut self, path: &KeyPath, name: &str, tier: &'a PolicyTier) -> ([LevelPlan; 3], GuardPlan) {
+        let of_policy = self.zone;
+        match &tier.zone {
+            // Told where it is wrong; the other checks go on.
+            Some(zone) if self.is_zone(path, zone) => self.zone = zone,
+            _ => {}
+        }
         let mut account = self.level(&path.key("account"), &tier.account);
         let organization = self.level(&path.key("organization"), &tier.organization);
+        let pool = self.level(&path.key("pool"), &tier.pool);
+        let cohort = self.level(&path.key("cohort"), &tier.cohort);
+        self.zone = of_policy;
         let mut total = match &tier.total {
             None => {
                 self.problem(
@@ -254,8 +264,6 @@ impl<'a> Compiler<'a> {
                 self.level(&path.key("total"), rules)
             }
         };
-        let pool = self.level(&path.key("pool"), &tier.pool);
-        let cohort = self.level(&path.key("cohort"), &tier.cohort);
         self.check_binding(&[&account, &organization, &total], 3);
         self.warn_of_open_meters(name, tier, [&account, &organization, &total]);
         self.count_the_rest([&account, &organization], &mut total);

@@ -86,6 +86,8 @@ pub struct DescribedMeter {
 pub struct DescribedTier {
     /// Its name.
     pub name: Name,
+    /// The zone that its quotas follow, but those of its total; `None` where it is the policy's.
+    pub zone: Option<String>,
     /// Account, organization, tier.
     pub levels: Vec<DescribedLevel>,
     /// What the whole tier can take of each meter.
@@ -221,6 +223,7 @@ impl Plan {
         let only_counts = |rule: &&Rule| rule.limit == Limit::Budget { limit: UNLIMITED };
         DescribedTier {
             name: tier.name,
+            zone: self.policy.tiers.get(tier.name.as_str()).and_then(|tier| tier.zone.clone()),
             levels: LEVELS
                 .into_iter()
                 .filter(shown)

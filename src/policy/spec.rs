@@ -28,7 +28,7 @@ pub struct Policy {
     /// The version of the format: 1. It must be said.
     #[serde(default)]
     pub version: u64,
-    /// The IANA time zone whose calendar the quotas follow. Default `UTC`.
+    /// The IANA time zone whose calendar the quotas follow, where a tier has none of its own. Default `UTC`.
     #[serde(default = "utc")]
     pub zone: String,
     /// The day that the weeks of quotas start on. Default `monday`.
@@ -172,6 +172,10 @@ impl Default for PolicyCapacity {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolicyTier {
+    /// The IANA time zone whose calendar the quotas of its accounts and organizations follow, and those of its pool and
+    /// cohorts. Default the policy's, which the quotas of the total always follow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// What each account may spend.
     #[serde(skip_serializing_if = "PolicyLevel::is_empty")]
     pub account: PolicyLevel,

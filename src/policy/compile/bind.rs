@@ -16,8 +16,17 @@ use crate::{
     },
 };
 
+/// What is known of how the windows of two limits lie.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Windows {
+    /// Whether all of their days have 24 hours; false too where that is not known.
+    pub(super) fixed_days: bool,
+    /// Whether they are of one zone: their edges fall together as far as their periods do.
+    pub(super) aligned: bool,
+}
+
 /// Whether `outer` always refuses before `inner` does.
-pub(super) fn covers(outer: &Limit, inner: &Limit, fixed_days: bool) -> bool {
+pub(super) fn covers(outer: &Limit, inner: &Limit, Windows { fixed_days, aligned }: Windows) -> bool {
     match (outer, inner) {
         (Limit::Budget { limit: UNLIMITED }, _) | (_, Limit::Budget { limit: UNLIMITED }) => false,
         // A budget bounds all that is ever spent, and so what is held, or spent in a window or at once.
@@ -30,7 +39,9 @@ pub(super) fn covers(outer: &Limit, inner: &Limit, fixed_days: bool) -> bool {
         (Limit::Rate(outer), Limit::Quota(inner)) => rate_covers_quota(outer, inner, fixed_days),
         (Limit::Quota(outer), Limit::Rate(inner)) => quota_covers_rate(outer, inner, fixed_days),
         (Limit::Quota(outer), Limit::Quota(inner)) => {
-            let windows = windows_within(outer.period, inner.period, fixed_days);
+            // Of another zone, one more at either end, whatever clocks do there.
+            let more = if aligned { 0 } else { 2 };
+            let windows = windows_within(outer.period, inner.period, fixed_days) + more;
             u128::from(inner.limit) > u128::from(outer.limit) * u128::from(windows)
         }
         (Limit::InFlight { limit }, Limit::InFlight { limit: inner }) => inner > limit,

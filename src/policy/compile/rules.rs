@@ -1,6 +1,9 @@
 //! The rules of one level: names, kinds, shares of the replicas, and whether they can admit anything.
 
-use super::{Compiler, bind};
+use super::{
+    Compiler,
+    bind::{self, Windows, has_fixed_days},
+};
 use crate::{
     calendar::{Calendar, Period},
     decision::{Name, RuleName},
@@ -77,6 +80,21 @@ impl Compiler<'_> {
         }
     }
 
+    /// What is known of how the windows of two limits lie.
+    fn windows(&self, outer: &Limit, inner: &Limit) -> Windows {
+        let zone = |limit: &Limit| match limit {
+            Limit::Quota(quota) => {
+                self.calendars.get(usize::from(quota.calendar)).map(|known| known.windows().1)
+            }
+            Limit::Rate(_) | Limit::Budget { .. } | Limit::InFlight { .. } => None,
+        };
+        let zones = [zone(outer), zone(inner)];
+        Windows {
+            fixed_days: zones.iter().flatten().all(|zone| has_fixed_days(zone)),
+            aligned: !matches!(zones, [Some(outer), Some(inner)] if outer != inner),
+        }
+    }
+
     /// Refuses each rule of the first `checked` levels that another on its path makes pointless.
     pub(super) fn check_binding(&mut self, levels: &[&Vec<Placed>], checked: usize) {
         // A rule in shadow binds nobody, and is not meant to.
@@ -86,8 +104,9 @@ impl Compiler<'_> {
                 let mut others = on_path.filter(|other| {
                     other.rule.meter == child.rule.meter && other.path != child.path && !other.rule.shadow
                 });
+                let windows = |other: &Placed| self.windows(&other.rule.limit, &child.rule.limit);
                 let stricter =
-                    others.find(|other| bind::covers(&other.rule.limit, &child.rule.limit, self.fixed_days));
+                    others.find(|other| bind::covers(&other.rule.limit, &child.rule.limit, windows(other)));
                 if let Some(stricter) = stricter {
                     let limit = &stricter.rule.limit;
                     let message = format!(
@@ -270,18 +289,25 @@ impl Compiler<'_> {
 
     /// The index of the calendar of `period`, which is made where it is first asked for.
     fn calendar(&mut self, path: &KeyPath, period: Period) -> Option<u8> {
-        if let Some(index) = self.calendars.iter().position(|(known, _)| *known == period) {
+        let is_it = |known: &Calendar| {
+            let (of, zone, _) = known.windows();
+            (of, zone) == (period, self.zone)
+        };
+        if let Some(index) = self.calendars.iter().position(is_it) {
             return u8::try_from(index).ok();
         }
         if !self.zone_is_known {
             // Told already; without the calendar the rule still goes through the other checks.
             return Some(0);
         }
-        match Calendar::new(period, &self.policy.zone, self.policy.week_start) {
+        match Calendar::new(period, self.zone, self.policy.week_start) {
             Ok(calendar) => {
-                let index = self.calendars.len();
-                self.calendars.push((period, calendar));
-                u8::try_from(index).ok()
+                let Ok(index) = u8::try_from(self.calendars.len()) else {
+                    self.problem(path, "there are more zones and windows than 256 together; use fewer zones");
+                    return None;
+                };
+                self.calendars.push(calendar);
+                Some(index)
             }
             Err(error) => {
                 self.problem(path, format!("no calendar for it: {error}"));

@@ -72,6 +72,9 @@ impl fmt::Display for Description {
 
 fn write_tier(out: &mut fmt::Formatter<'_>, tier: &DescribedTier) -> fmt::Result {
     writeln!(out, "tier {}", tier.name)?;
+    if let Some(zone) = &tier.zone {
+        writeln!(out, "  quotas follow {zone}, but those of the total")?;
+    }
     let header = [
         "level",
         "meter",
