@@ -5,6 +5,8 @@
 //! - peek answers as check does; an identity and a kept subject are one caller; a detached permit settles like any;
 //! - a denial names a rule that refuses and the longest wait; what is left is what is explained;
 //! - with time that stands still, moves by a nanosecond or by ten years, or is read before others were decided;
+//! - a new account has a part of its own limits and pays the pool as well, what many share keeps a part for the light, and
+//!   who was reported gets nothing that it would not have got;
 //! - over the whole run no rate rule is over in any interval, told without the model;
 //! - liveness: admissions, refusals, settlements, clipped refunds, cut overages and late decisions all happen in
 //!   numbers, and what the model leaves open is rare.
@@ -18,7 +20,7 @@ use model::{
     Operation, Outcome, PolicyModel, Settling,
     operation::MOST_NANOS,
     run,
-    samples::{everything, narrow, rates_only},
+    samples::{everything, guarded, narrow, rates_only},
 };
 use proptest::{
     prelude::*,
@@ -88,6 +90,9 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => any::<u8>().prop_map(|permit| Operation::Drop { permit }),
         1 => any::<u8>().prop_map(|permit| Operation::Detach { permit }),
         2 => any::<u8>().prop_map(|account| Operation::Explain { account }),
+        2 => (any::<u8>(), any::<bool>())
+            .prop_map(|(account, organization)| Operation::Report { account, organization }),
+        1 => Just(Operation::Maintain),
     ]
 }
 
@@ -134,6 +139,30 @@ fn one_rule_in_few_hands() {
 }
 
 #[test]
+fn new_light_and_reported_accounts() {
+    let outcome = run_all(&guarded(), CASES, 160);
+    assert_lively(outcome);
+    let Outcome { settled, withheld, pooled, tightened, .. } = outcome;
+    assert!(settled > 1_000 && withheld > 300 && pooled > 1_000 && tightened > 0, "{outcome:?}");
+}
+
+/// Reported often enough, an account gets a part of what it would have got.
+#[test]
+fn a_reported_account_gets_less() {
+    let policy = guarded();
+    let check = Operation::Check { account: 0, amounts: [1, 0, 0], held: false, subject: false };
+    let report = Operation::Report { account: 0, organization: false };
+    let hour = Operation::Advance { nanos: 3_600 * SECOND };
+    let checks = [check; 12];
+    let untouched = run(&checks, &policy);
+    // A factor takes its first step ten minutes after the limiter was made at the earliest.
+    let reported = run(&[&[hour, report, report, report][..], &checks[..]].concat(), &policy);
+    assert_eq!((untouched.admitted, untouched.tightened), (12, 0));
+    assert!(reported.admitted > 0 && reported.tightened > 3, "{reported:?}");
+    assert_eq!(reported.admitted + reported.refused, 12);
+}
+
+#[test]
 fn rates_of_every_speed() {
     assert_lively(run_all(&rates_only(), CASES, 160));
 }
@@ -144,7 +173,7 @@ fn bytes_spell_every_operation() {
     let policy = everything();
     let mut outcome = Outcome::default();
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut kinds = [false; 8];
+    let mut kinds = [false; 10];
     for _ in 0..200 {
         let bytes: Vec<u8> = std::iter::repeat_with(|| {
             state ^= state << 13;
@@ -165,11 +194,13 @@ fn bytes_spell_every_operation() {
                 Operation::Drop { .. } => 5,
                 Operation::Detach { .. } => 6,
                 Operation::Explain { .. } => 7,
+                Operation::Report { .. } => 8,
+                Operation::Maintain => 9,
             }] = true;
         }
         outcome.add(run(&operations, &policy));
     }
-    assert_eq!(kinds, [true; 8]);
+    assert_eq!(kinds, [true; 10]);
     assert!(outcome.admitted > 1_000 && outcome.refused > 1_000, "{outcome:?}");
     assert_eq!(Operation::decode(&[]), []);
 }

@@ -19,7 +19,7 @@ const SECOND: u64 = 1_000_000_000;
 const RATE: Rate = Rate { tokens: 10, period: SECOND, burst: 20, max_debt: 5, largest_factor: 16 };
 
 fn admits(bucket: &Bucket, amount: u64, now: u64) -> Answer {
-    bucket.judge(amount, now).0
+    bucket.judge(amount, now, 0).0
 }
 
 #[test]
@@ -44,14 +44,14 @@ fn supply_is_exact_but_for_what_the_limiter_may_round() {
 #[test]
 fn a_bucket_admits_its_burst_and_then_its_rate() {
     let mut bucket = Bucket::new(&Limit::Rate(RATE), 0);
-    assert_eq!(bucket.judge(21, 0), (Answer::Refuse, Wait::Never));
+    assert_eq!(bucket.judge(21, 0, 0), (Answer::Refuse, Wait::Never));
     assert_eq!(admits(&bucket, 20, 0), Answer::Admit);
     bucket.charge(20, 0, false);
     assert_eq!(admits(&bucket, 1, 0), Answer::Refuse);
     assert_eq!(admits(&bucket, 1, SECOND / 10 - 1), Answer::Refuse);
     assert_eq!(admits(&bucket, 1, SECOND / 10), Answer::Either);
     assert_eq!(admits(&bucket, 1, SECOND / 10 + 1), Answer::Admit);
-    let (_, Wait::After(wait)) = bucket.judge(1, 0) else { panic!("a matter of time") };
+    let (_, Wait::After(wait)) = bucket.judge(1, 0, 0) else { panic!("a matter of time") };
     assert!(wait.holds(i128::from(SECOND / 10)) && wait.high - wait.low <= 1, "{wait:?}");
     // Idling for long mints nothing.
     assert_eq!(admits(&bucket, 20, 1_000 * SECOND), Answer::Admit);
@@ -97,7 +97,7 @@ fn a_quota_opens_with_its_window_and_carries_what_it_overran() {
     // 25 over: the next two windows give nothing, the third gives five.
     bucket.settle(&charge, 10, 35, minute - 1);
     assert_eq!(admits(&bucket, 1, 2 * minute), Answer::Refuse);
-    let (_, Wait::After(wait)) = bucket.judge(1, minute) else { panic!("a matter of time") };
+    let (_, Wait::After(wait)) = bucket.judge(1, minute, 0) else { panic!("a matter of time") };
     assert_eq!(wait.low, i128::from(2 * minute));
     assert_eq!(admits(&bucket, 5, 3 * minute), Answer::Admit);
     assert_eq!(admits(&bucket, 6, 3 * minute), Answer::Refuse);
@@ -114,9 +114,9 @@ fn flight_is_held_by_permits_alone() {
     let mut bucket = Bucket::new(&Limit::InFlight { limit: 2 }, 0);
     bucket.charge(2, 0, false);
     let charge = bucket.charge(2, 0, true);
-    assert_eq!(bucket.judge(1, 0), (Answer::Refuse, Wait::OnRelease));
-    assert_eq!(bucket.judge(3, 0), (Answer::Refuse, Wait::Never));
-    assert_eq!(bucket.judge(0, 0).0, Answer::Admit);
+    assert_eq!(bucket.judge(1, 0, 0), (Answer::Refuse, Wait::OnRelease));
+    assert_eq!(bucket.judge(3, 0, 0), (Answer::Refuse, Wait::Never));
+    assert_eq!(bucket.judge(0, 0, 0).0, Answer::Admit);
     bucket.settle(&charge, 2, 1, 0);
     assert_eq!(admits(&bucket, 2, 0), Answer::Admit);
 }
@@ -136,7 +136,7 @@ fn a_budget_never_refills() {
     let mut bucket = Bucket::new(&Limit::Budget { limit: 10 }, 0);
     assert_eq!(bucket.asked(11, true), 11);
     let charge = bucket.charge(6, 0, true);
-    assert_eq!(bucket.judge(5, u64::MAX >> 4), (Answer::Refuse, Wait::Never));
+    assert_eq!(bucket.judge(5, u64::MAX >> 4, 0), (Answer::Refuse, Wait::Never));
     bucket.settle(&charge, 6, 5, 0);
     assert_eq!(admits(&bucket, 5, 0), Answer::Admit);
     bucket.settle(&charge, 5, 50, 0);
@@ -154,4 +154,20 @@ fn windows_begin_where_the_calendar_says() {
     assert_eq!(window_at(Period::Week, leap).start, 19_779 * day);
     assert_eq!(window_at(Period::Day, leap - 1).end, leap);
     assert_eq!(window_at(Period::Hour, leap + 1).end, leap + day / 24);
+}
+
+#[test]
+fn what_is_withheld_is_there_and_not_to_be_had() {
+    let rate = Limit::Rate(RATE);
+    let mut bucket = Bucket::new(&rate, 0);
+    bucket.charge(4, 0, false);
+    assert_eq!((bucket.judge(6, 0, 10).0, bucket.judge(7, 0, 10).0), (Answer::Admit, Answer::Refuse));
+    // What is more than the rest is admitted when the bucket is full.
+    assert_eq!((bucket.judge(11, 0, 10).0, bucket.judge(11, SECOND, 10).0), (Answer::Refuse, Answer::Admit));
+    for limit in [Limit::Quota { limit: 20, period: Period::Day }, Limit::Budget { limit: 20 }] {
+        let mut bucket = Bucket::new(&limit, 0);
+        bucket.charge(4, 0, false);
+        assert_eq!((bucket.judge(6, 0, 10).0, bucket.judge(7, 0, 10).0), (Answer::Admit, Answer::Refuse));
+        assert_eq!((bucket.used(0), limit.most()), (4, rate.most()));
+    }
 }

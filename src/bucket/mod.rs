@@ -279,7 +279,9 @@ pub(crate) fn refusal(
             }
             None => Refusal { wait: Wait::Never, left: 0 },
         },
-        Limit::Budget { limit } => Refusal { wait: Wait::Never, left: limit.saturating_sub(word) },
+        Limit::Budget { limit } => {
+            Refusal { wait: Wait::Never, left: limit.saturating_sub(word).saturating_sub(withheld) }
+        }
         Limit::InFlight { limit } => {
             let wait = if amount > *limit { Wait::Never } else { Wait::OnRelease };
             Refusal { wait, left: limit.saturating_sub(word) }

@@ -48,6 +48,9 @@ impl Span {
     }
 }
 
+/// The limit of a budget that only counts.
+pub const COUNTS: u64 = u64::MAX;
+
 /// What the model says of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -73,6 +76,16 @@ pub enum Limit {
     Quota { limit: u64, period: Period },
     Budget { limit: u64 },
     InFlight { limit: u64 },
+}
+
+impl Limit {
+    /// What it holds when full.
+    pub fn most(&self) -> u64 {
+        match self {
+            Limit::Rate(rate) => rate.burst,
+            Limit::Quota { limit, .. } | Limit::Budget { limit } | Limit::InFlight { limit } => *limit,
+        }
+    }
 }
 
 /// `tokens` every `period` nanoseconds, `burst` at once, and `max_debt` below empty at settling.
@@ -197,8 +210,12 @@ impl Bucket {
         if permit { amount.min(most) } else { amount }
     }
 
-    /// What the bucket says to `amount` at `now`, and when a refusal passes.
-    pub fn judge(&self, amount: u64, now: u64) -> (Answer, Wait) {
+    /// What the bucket says to `amount` at `now`, if `withheld` tokens of it are kept from whoever asks, and when a refusal
+    /// passes.
+    pub fn judge(&self, amount: u64, now: u64, withheld: u64) -> (Answer, Wait) {
+        let beyond = |used: &u128, limit: &u64| {
+            used + u128::from(amount) + u128::from(withheld) > u128::from(*limit) && *limit != COUNTS
+        };
         let refuse_if = |refused: bool, wait| {
             if refused && amount > 0 {
                 (Answer::Refuse, wait)
@@ -207,15 +224,22 @@ impl Bucket {
             }
         };
         match self {
-            Bucket::Rate(bucket) => bucket.judge(amount, now),
-            Bucket::Quota(bucket) => bucket.judge(amount, now),
-            Bucket::Budget { limit, used } => {
-                refuse_if(used + u128::from(amount) > u128::from(*limit), Wait::Never)
+            Bucket::Rate(bucket) => bucket.judge(amount, now, withheld),
+            Bucket::Quota(bucket) => bucket.judge(amount, now, withheld),
+            Bucket::Budget { limit, used } => refuse_if(beyond(used, limit), Wait::Never),
+            Bucket::InFlight { limit, held } => {
+                refuse_if(beyond(held, limit), if amount > *limit { Wait::Never } else { Wait::OnRelease })
             }
-            Bucket::InFlight { limit, held } => refuse_if(
-                held + u128::from(amount) > u128::from(*limit),
-                if amount > *limit { Wait::Never } else { Wait::OnRelease },
-            ),
+        }
+    }
+
+    /// What it has counted by `now`: of a quota, in the window of then.
+    pub fn used(&self, now: u64) -> u128 {
+        match self {
+            Bucket::Rate(_) => unreachable!("nobody asks what a rate has counted"),
+            Bucket::Quota(bucket) => bucket.used(bucket.window(now).number),
+            Bucket::Budget { used, .. } => *used,
+            Bucket::InFlight { held, .. } => *held,
         }
     }
 
@@ -347,18 +371,21 @@ impl RateBucket {
         backlogs
     }
 
-    fn judge(&self, amount: u64, now: u64) -> (Answer, Wait) {
+    fn judge(&self, amount: u64, now: u64, withheld: u64) -> (Answer, Wait) {
         if amount == 0 {
             return (Answer::Admit, Wait::After(Span::ZERO));
         }
         if amount > self.rate.burst {
             return (Answer::Refuse, Wait::Never);
         }
-        let after = self.with(Span::exactly(self.rate.grains(amount)), Span::ZERO, now);
-        let burst = self.rate.grains(self.rate.burst);
-        let least = self.suffixes(Some((now, self.rate.grains(amount))));
+        // Who may have no more than a part gets what is larger from a full bucket.
+        let room = self.rate.burst - withheld;
+        let amount = self.rate.grains(amount.min(room));
+        let after = self.with(Span::exactly(amount), Span::ZERO, now);
+        let burst = self.rate.grains(room);
+        let least = self.suffixes(Some((now, amount)));
         let wait = |backlogs: &[Backlog]| {
-            backlogs.iter().map(|backlog| self.wait(backlog, now)).fold(Span::exactly(1), Span::max)
+            backlogs.iter().map(|backlog| self.wait(backlog, burst, now)).fold(Span::exactly(1), Span::max)
         };
         let wait = Span { low: wait(&least).low, high: wait(&after).high };
         let owed = Span { low: owed(&self.rate, &least, now).low, high: owed(&self.rate, &after, now).high };
@@ -371,9 +398,9 @@ impl RateBucket {
         }
     }
 
-    /// Nanoseconds from `now` until the backlog owes no more than the burst.
-    fn wait(&self, backlog: &Backlog, now: u64) -> Span {
-        let over = backlog.charged.minus(Span::exactly(self.rate.grains(self.rate.burst)));
+    /// Nanoseconds from `now` until the backlog owes no more than `burst` grains.
+    fn wait(&self, backlog: &Backlog, burst: i128, now: u64) -> Span {
+        let over = backlog.charged.minus(Span::exactly(burst));
         let until = |grains: i128| {
             i128::from(backlog.since) + ceiling(grains, self.rate.grains_per_nano()) - i128::from(now)
         };
@@ -521,21 +548,24 @@ impl QuotaBucket {
         used.saturating_sub(u128::from(self.limit) * u128::from(number.saturating_sub(at)))
     }
 
-    fn judge(&self, amount: u64, now: u64) -> (Answer, Wait) {
+    fn judge(&self, amount: u64, now: u64, withheld: u64) -> (Answer, Wait) {
         let mut window = self.window(now);
-        if amount == 0 || self.used(window.number) + u128::from(amount) <= u128::from(self.limit) {
+        let asked = u128::from(amount) + u128::from(withheld);
+        let used = self.used(window.number);
+        if amount == 0 || used + asked <= u128::from(self.limit) {
             return (Answer::Admit, Wait::After(Span::ZERO));
         }
         if amount > self.limit {
             return (Answer::Refuse, Wait::Never);
         }
-        // Beyond a thousand windows a retry is told the next refusal.
+        // Each window takes a limit of what is over. Beyond a thousand windows a retry is told the next refusal.
+        let mut over = used + asked - u128::from(self.limit);
         for _ in 0..1_000 {
-            let end = window.end;
-            window = window_at(self.period, end);
-            if self.used(window.number) + u128::from(amount) <= u128::from(self.limit) {
+            window = window_at(self.period, window.end);
+            if over <= u128::from(self.limit) {
                 break;
             }
+            over -= u128::from(self.limit);
         }
         let wait = i128::from(window.start) - i128::from(self.unix(now));
         (Answer::Refuse, Wait::After(Span::exactly(wait)))

@@ -53,6 +53,12 @@ pub enum Operation {
     Explain {
         account: u8,
     },
+    /// Evidence from outside, where the policy listens: of the account, or of its organization.
+    Report {
+        account: u8,
+        organization: bool,
+    },
+    Maintain,
 }
 
 /// The longest that one operation moves the clock: ten years.
@@ -96,6 +102,10 @@ impl Reader<'_> {
             10..=12 => Operation::Settle { permit: self.byte(), how: self.settling(), held },
             13 => Operation::Drop { permit: self.byte() },
             14 => Operation::Detach { permit: self.byte() },
+            _ if first & 0x10 != 0 => {
+                Operation::Report { account: self.byte(), organization: first & 0x20 != 0 }
+            }
+            _ if first & 0x20 != 0 => Operation::Maintain,
             _ => Operation::Explain { account: self.byte() },
         }
     }

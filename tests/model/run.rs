@@ -1,14 +1,14 @@
 //! A limiter and the model side by side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate::{
-    Cost, Denial, Id, Identity, Limiter, ManualClock, Meter, Nanos, Permit, Plan, Receipt, Retry, Subject,
-    Tier,
+    Cost, Denial, Id, Identity, Limiter, ManualClock, Meter, Nanos, Permit, Plan, Receipt, Retry, Signal,
+    Subject, Tier, Whom,
 };
 
 use super::{
-    bucket::{Answer, Limit, Rate, Settled, Wait},
+    bucket::{Answer, COUNTS, Limit, Rate, Settled, Wait},
     operation::{Amounts, Operation, Settling},
     policy::{METERS, PolicyModel},
     world::{Caller, Charges, Refusal, World, longest},
@@ -30,6 +30,12 @@ pub struct Outcome {
     pub cut: u64,
     /// Requests that were decided later than their clock.
     pub behind: u64,
+    /// Refusals of what was there, and kept from the caller.
+    pub withheld: u64,
+    /// Admissions that new accounts' pools were charged with.
+    pub pooled: u64,
+    /// Refusals of what an account that nobody reported would have got.
+    pub tightened: u64,
 }
 
 impl Outcome {
@@ -42,6 +48,9 @@ impl Outcome {
         self.clipped += other.clipped;
         self.cut += other.cut;
         self.behind += other.behind;
+        self.withheld += other.withheld;
+        self.pooled += other.pooled;
+        self.tightened += other.tightened;
     }
 }
 
@@ -70,6 +79,9 @@ struct Run<'l> {
     tiers: Vec<Tier>,
     subjects: BTreeMap<u8, Subject>,
     permits: Vec<Open<'l>>,
+    /// Accounts and organizations, by level, tier and number, that were reported: what they have may be less from then on
+    /// than the model knows, and never more.
+    reported: BTreeSet<(usize, usize, u32)>,
     held: Option<Nanos>,
     log: Vec<Admission>,
     outcome: Outcome,
@@ -105,6 +117,7 @@ pub fn run(operations: &[Operation], policy: &PolicyModel) -> Outcome {
             .collect(),
         subjects: BTreeMap::new(),
         permits: Vec::new(),
+        reported: BTreeSet::new(),
         held: None,
         log: Vec::new(),
         outcome: Outcome::default(),
@@ -140,6 +153,13 @@ impl<'l> Run<'l> {
                 }
             }
             Operation::Explain { account } => self.explain(account % self.policy.accounts),
+            Operation::Report { account, organization } => {
+                // Few, so that what is said of them adds up.
+                self.report(account % self.policy.accounts.min(4), organization);
+            }
+            Operation::Maintain => {
+                self.limiter.maintain();
+            }
         }
     }
 
@@ -153,13 +173,42 @@ impl<'l> Run<'l> {
     fn caller(&self, account: u8) -> Caller {
         let tiers = self.policy.tiers.len();
         if let (Some(tier), 6) = (self.policy.anonymous, account % 7) {
-            return Caller { tier, account: u32::from(account), organization: None };
+            return Caller { tier, account: u32::from(account), organization: None, since: None };
         }
         let organization = (usize::from(account) / tiers) % 4;
+        let tier = usize::from(account) % tiers;
+        let origin = self.policy.origin_unix;
+        // Some are made in an hour, some now, some are half as old as who is no longer new; of others nobody tells.
+        let since =
+            self.policy.tiers[tier].guard.as_ref().and_then(|guard| match usize::from(account) / tiers % 5 {
+                0 => None,
+                1 => Some(origin + 3_600_000_000_000),
+                2 => Some(origin.saturating_sub_unsigned(guard.age() / 2)),
+                _ => Some(origin),
+            });
         Caller {
-            tier: usize::from(account) % tiers,
+            tier,
             account: u32::from(account),
             organization: u32::try_from(organization).ok().filter(|number| *number > 0),
+            since,
+        }
+    }
+
+    /// Which of the caller's levels were reported.
+    fn reported(&self, caller: Caller) -> [bool; 2] {
+        let Caller { tier, account, organization, .. } = caller;
+        let was = |level, number| self.reported.contains(&(level, tier, number));
+        [was(0, account), organization.is_some_and(|number| was(1, number))]
+    }
+
+    fn report(&mut self, account: u8, organization: bool) {
+        let (caller, identity) = (self.caller(account), self.identity(account));
+        let (whom, place) = match caller.organization {
+            Some(number) if organization => (Whom::Organization(&identity), (1, caller.tier, number)),
+            _ => (Whom::Account(&identity), (0, caller.tier, caller.account)),
+        };
+        if self.limiter.signal(Signal { subject: whom, kind: "report", source: "desk", weight: 4 }).is_ok() {
+            self.reported.insert(place);
         }
     }
 
@@ -173,11 +222,14 @@ impl<'l> Run<'l> {
         let tier = self.tiers[caller.tier];
         // The same number in three kinds: different accounts if the kind is kept apart.
         let number = u64::from(account / 3);
-        let identity = match account % 3 {
+        let mut identity = match account % 3 {
             0 => limiter.identity(tier, number),
             1 => limiter.identity(tier, Id::Uuid(u128::from(number))),
             _ => limiter.identity(tier, &number.to_string()),
         };
+        if let Some(since) = caller.since {
+            identity = identity.since(since);
+        }
         match caller.organization {
             // Organizations of two tiers are two organizations.
             Some(number) => {
@@ -270,8 +322,21 @@ impl<'l> Run<'l> {
                 assert_eq!(receipt.at(), at, "the instant: {}", context());
                 assert!(!receipt.overflow(), "there is room in the tables");
                 self.outcome.admitted += 1;
+                self.outcome.pooled += u64::from(self.world.new_at(caller, at).is_some());
                 self.log.push(Admission { at, caller, amounts: *amounts });
                 Some(self.world.charge(caller, amounts, at, permit))
+            }
+            Err(denial) if self.reported(caller) != [false; 2] => {
+                if expected == Answer::Admit {
+                    // A factor is on rates of its own; and dearer requests make nobody light.
+                    let own = ["account", "organization"].into_iter().zip(self.reported(caller));
+                    let named = denial.level().to_string();
+                    let explained = own.into_iter().any(|(level, reported)| reported && level == named);
+                    assert!(explained || denial.withheld(), "refused: {}", context());
+                    self.outcome.tightened += 1;
+                }
+                self.outcome.refused += 1;
+                None
             }
             Err(denial) => {
                 assert_ne!(expected, Answer::Admit, "refused: {}", context());
@@ -284,6 +349,7 @@ impl<'l> Run<'l> {
                 };
                 check_denial(&denial, &refusals, self.policy.tiers[caller.tier].name);
                 self.outcome.refused += 1;
+                self.outcome.withheld += u64::from(denial.withheld());
                 None
             }
         }
@@ -319,10 +385,13 @@ impl<'l> Run<'l> {
             let within =
                 |(low, high): (u128, u128), value: u64| low <= value.into() && u128::from(value) <= high;
             let context = (open.reserved[index], actual[index], now);
-            assert!(within(clipped, settlement.clipped(*meter)), "{settlement:?} {expected:?} {context:?}");
-            assert!(within(cut, settlement.cut(*meter)), "{settlement:?} {expected:?} {context:?}");
             self.outcome.clipped += u64::from(settlement.clipped(*meter) > 0);
             self.outcome.cut += u64::from(settlement.cut(*meter) > 0);
+            if self.reported(self.log[open.admission].caller) != [false; 2] {
+                continue;
+            }
+            assert!(within(clipped, settlement.clipped(*meter)), "{settlement:?} {expected:?} {context:?}");
+            assert!(within(cut, settlement.cut(*meter)), "{settlement:?} {expected:?} {context:?}");
         }
         self.outcome.settled += 1;
         self.counted(open.admission, &actual);
@@ -348,26 +417,43 @@ impl<'l> Run<'l> {
         let caller = self.caller(account);
         let explanation = self.limiter.explain(&self.identity(account));
         let now = self.limiter.now().as_u64();
-        for (level, meter, rule, standing) in self.world.standings(caller, now) {
+        let reported = self.reported(caller);
+        for (level, rule, standing, withheld) in self.world.standings(caller, now) {
+            let meter = self.policy.meters[rule.meter];
             let state = explanation
                 .rules
                 .iter()
                 .find(|state| {
                     state.level.to_string() == level
                         && state.meter.as_str() == meter
-                        && state.rule.as_str() == rule
+                        && state.rule.as_str() == rule.name
                 })
-                .unwrap_or_else(|| panic!("{level} {meter} {rule} is not explained: {explanation:?}"));
+                .unwrap_or_else(|| panic!("{level} {rule:?} is not explained: {explanation:?}"));
+            if rule.only_counts() {
+                assert_eq!(
+                    (u128::from(state.used), state.limit),
+                    (u128::from(COUNTS) - standing.left.0, None)
+                );
+                continue;
+            }
             let (limit, left) = (state.limit.expect("limited"), state.left.expect("limited"));
             assert_eq!(limit, standing.limit, "{state:?}");
-            assert!(
-                standing.left.0 <= left.into() && u128::from(left) <= standing.left.1,
-                "{state:?} {standing:?}"
-            );
+            if reported != [false; 2] {
+                assert!(
+                    state.withheld >= withheld && u128::from(left) <= standing.left.1,
+                    "{state:?} {standing:?}"
+                );
+                continue;
+            }
+            assert_eq!(state.withheld, withheld, "{state:?}");
+            let least = standing.left.0.saturating_sub(withheld.into());
+            let most = standing.left.1.saturating_sub(withheld.into());
+            assert!(least <= left.into() && u128::from(left) <= most, "{state:?} {standing:?}");
             if left > 0 {
-                assert_eq!(u128::from(state.used) + u128::from(left), limit.into(), "{state:?}");
+                let all = u128::from(state.used) + u128::from(left) + u128::from(withheld);
+                assert_eq!(all, limit.into(), "{state:?}");
             } else {
-                assert!(state.used >= limit, "{state:?}");
+                assert!(u128::from(state.used) + u128::from(withheld) >= limit.into(), "{state:?}");
             }
         }
     }
@@ -379,13 +465,17 @@ impl<'l> Run<'l> {
         }
         self.log.sort_by_key(|admission| admission.at);
         for (index, tier) in self.policy.tiers.iter().enumerate() {
-            for (level, rules) in [&tier.account, &tier.organization, &tier.total].into_iter().enumerate() {
+            let none = Vec::new();
+            let pool = tier.guard.as_ref().map_or(&none, |guard| &guard.pool);
+            let levels = [&tier.account, &tier.organization, pool, &tier.total];
+            for (level, rules) in levels.into_iter().enumerate() {
                 for rule in rules {
                     let Limit::Rate(rate) = &rule.limit else { continue };
                     let mut admissions: BTreeMap<u32, Vec<(u64, u64)>> = BTreeMap::new();
                     for admission in self.log.iter().filter(|admission| admission.caller.tier == index) {
                         let Caller { account, organization, .. } = admission.caller;
-                        if let Some(key) = [Some(account), organization, Some(0)][level] {
+                        let pool = self.world.new_at(admission.caller, admission.at).map(|_| 0);
+                        if let Some(key) = [Some(account), organization, pool, Some(0)][level] {
                             // What was settled beyond a clamped estimate is overage.
                             let entry = (admission.at, admission.amounts[rule.meter].min(rate.burst));
                             admissions.entry(key).or_default().push(entry);
@@ -424,6 +514,7 @@ fn check_denial(denial: &Denial, refusals: &[Refusal], tier: &str) {
                 && refusal.rule == denial.rule().as_str()
         })
         .unwrap_or_else(|| panic!("no such refusal: {}", context()));
+    assert!(!denial.withheld() || named.withheld > 0, "nothing is withheld: {}", context());
     let left = u128::from(denial.left());
     assert!(named.left.0 <= left && left <= named.left.1, "left: {}", context());
     let expected = longest(refusals);

@@ -2,9 +2,9 @@
 
 use super::{
     PolicyModel, TierModel,
-    bucket::Limit,
+    bucket::{COUNTS, Limit},
     calendar::Period,
-    policy::{quota, rate, rules},
+    policy::{GuardModel, quota, rate, rules},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -40,6 +40,7 @@ pub fn everything() -> PolicyModel {
                     (2, rate(100, SECOND, 1_000, 1_000)),
                     (2, Limit::InFlight { limit: 1_500 }),
                 ]),
+                guard: None,
             },
             TierModel {
                 name: "verified",
@@ -52,16 +53,19 @@ pub fn everything() -> PolicyModel {
                 ]),
                 organization: Vec::new(),
                 total: rules(&[(0, Limit::InFlight { limit: 9 }), (1, quota(700, Period::Day))]),
+                guard: None,
             },
             TierModel {
                 name: "anonymous",
                 account: rules(&[(0, rate(1, 3 * SECOND, 2, 0)), (0, quota(6, Period::Hour))]),
                 organization: Vec::new(),
                 total: rules(&[(0, rate(5, SECOND, 9, 0))]),
+                guard: None,
             },
         ],
         anonymous: Some(2),
         accounts: 36,
+        signals: false,
     }
 }
 
@@ -72,6 +76,7 @@ pub fn narrow() -> PolicyModel {
         account: rules(&[(0, limit), (1, limit)]),
         organization: Vec::new(),
         total: rules(&[(0, limit)]),
+        guard: None,
     };
     PolicyModel {
         meters: vec!["requests", "tokens"],
@@ -85,6 +90,7 @@ pub fn narrow() -> PolicyModel {
         ],
         anonymous: None,
         accounts: 8,
+        signals: false,
     }
 }
 
@@ -99,8 +105,69 @@ pub fn rates_only() -> PolicyModel {
         meters: vec!["even", "odd", "yearly"],
         origin_unix: 0,
         largest_factor: 16,
-        tiers: vec![TierModel { name: "one", account, organization: Vec::new(), total: Vec::new() }],
+        tiers: vec![TierModel {
+            name: "one",
+            account,
+            organization: Vec::new(),
+            total: Vec::new(),
+            guard: None,
+        }],
         anonymous: None,
         accounts: 3,
+        signals: false,
+    }
+}
+
+/// What a tier does against fleets: most accounts are new for most of a run, pool and total keep a part for the light, by
+/// all kinds of rules, and anybody may be reported.
+pub fn guarded() -> PolicyModel {
+    let counts = (0, Limit::Budget { limit: COUNTS });
+    PolicyModel {
+        meters: vec!["requests", "tokens"],
+        origin_unix: ORIGIN,
+        largest_factor: 16,
+        tiers: vec![
+            TierModel {
+                name: "quick",
+                account: rules(&[
+                    (0, rate(1, SECOND, 12, 5)),
+                    (0, quota(60, Period::Day)),
+                    counts,
+                    (1, rate(100, SECOND, 400, 50)),
+                    (1, quota(2_000, Period::Day)),
+                ]),
+                organization: rules(&[(0, rate(2, SECOND, 30, 0))]),
+                total: rules(&[(0, rate(3, SECOND, 40, 20)), (1, quota(9_000, Period::Day))]),
+                guard: Some(GuardModel {
+                    days: 1_500,
+                    start: 25,
+                    usage: (0, 80),
+                    pool: rules(&[(0, rate(2, SECOND, 25, 0)), (1, quota(3_000, Period::Day))]),
+                    light: (20, 10),
+                }),
+            },
+            TierModel {
+                name: "slow",
+                account: rules(&[
+                    (0, quota(30, Period::Day)),
+                    (0, Limit::InFlight { limit: 12 }),
+                    (1, quota(900, Period::Day)),
+                    (1, Limit::Budget { limit: 20_000 }),
+                    (1, Limit::Budget { limit: COUNTS }),
+                ]),
+                organization: Vec::new(),
+                total: rules(&[(0, Limit::InFlight { limit: 30 }), (1, Limit::Budget { limit: 30_000 })]),
+                guard: Some(GuardModel {
+                    days: 40,
+                    start: 50,
+                    usage: (1, 4_000),
+                    pool: rules(&[(0, quota(90, Period::Week)), (1, quota(2_500, Period::Month))]),
+                    light: (40, 30),
+                }),
+            },
+        ],
+        anonymous: None,
+        accounts: 12,
+        signals: true,
     }
 }

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::{
-    bucket::{Answer, Bucket, Charge, Settled, Span, Standing, Wait},
+    bucket::{Answer, Bucket, Charge, Limit, Rate, Settled, Span, Standing, Wait},
+    calendar::Period,
     operation::Amounts,
-    policy::{PolicyModel, RuleModel},
+    policy::{GuardModel, METERS, PolicyModel, RuleModel},
 };
 
 /// A level's place on the path.
-pub const LEVELS: [&str; 3] = ["account", "organization", "tier"];
+pub const LEVELS: [&str; 4] = ["account", "organization", "pool", "tier"];
+const POOL: usize = 2;
+const TIER: usize = 3;
 
 /// Who makes a request, in the model's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub struct Caller {
     pub tier: usize,
     pub account: u32,
     pub organization: Option<u32>,
+    /// Unix nanoseconds; `None` where nobody tells.
+    pub since: Option<i64>,
 }
 
 /// The buckets of one subject at one level, in the order of the level's rules.
@@ -31,8 +36,10 @@ pub struct Refusal {
     pub wait: Wait,
     /// The bucket surely refuses.
     pub certain: bool,
-    /// What is left in it: at least, at most.
+    /// What is left in it for the caller: at least, at most.
     pub left: (u128, u128),
+    /// What is kept from the caller, of what the bucket has.
+    pub withheld: u64,
 }
 
 /// The charges of one admission: level, subject, and what each bucket remembers of it.
@@ -56,19 +63,71 @@ impl<'a> World<'a> {
         match level {
             0 => &tier.account,
             1 => &tier.organization,
+            POOL => tier.guard.as_ref().map_or(&[], |guard| &guard.pool),
             _ => &tier.total,
         }
     }
 
-    fn path(caller: Caller) -> impl Iterator<Item = (usize, usize, u32)> {
-        let Caller { tier, account, organization } = caller;
+    /// How old an account is that is new at `at`, with what makes it new.
+    pub fn new_at(&self, caller: Caller, at: u64) -> Option<(u64, &'a GuardModel)> {
+        let guard = self.policy.tiers[caller.tier].guard.as_ref()?;
+        let unix = self.policy.origin_unix.saturating_add_unsigned(at);
+        let age = u64::try_from(unix.saturating_sub(caller.since?)).unwrap_or(0);
+        (age < guard.age()).then_some((age, guard))
+    }
+
+    fn path(&self, caller: Caller, at: u64) -> impl Iterator<Item = (usize, usize, u32)> + use<> {
+        let Caller { tier, account, organization, .. } = caller;
         [
             Some((0, tier, account)),
             organization.map(|organization| (1, tier, organization)),
-            Some((2, tier, 0)),
+            self.new_at(caller, at).map(|_| (POOL, tier, 0)),
+            Some((TIER, tier, 0)),
         ]
         .into_iter()
         .flatten()
+    }
+
+    /// What of a rule the caller of `amounts` cannot have at `at`, whatever is left of it.
+    ///
+    /// Of its own rates and quotas, a new account has a part. Of what many share, the last part is for those who, with what
+    /// they ask for, have used a small part of their own day.
+    fn withheld(
+        &mut self,
+        caller: Caller,
+        amounts: &Amounts,
+        at: u64,
+        level: usize,
+        rule: &RuleModel,
+    ) -> u64 {
+        let account = (0, caller.tier, caller.account);
+        let own_rules = self.rules(0, caller.tier);
+        match (level, &rule.limit) {
+            (0, Limit::Rate(Rate { burst: most, .. }) | Limit::Quota { limit: most, .. }) => {
+                let Some((age, guard)) = self.new_at(caller, at) else { return 0 };
+                let counts = own_rules.iter().position(RuleModel::only_counts).expect("the ramp's");
+                let used = self.buckets(account)[counts].used(at);
+                let has = u128::from(*most) * guard.share(age, used) / 10_000;
+                most - u64::try_from(has).expect("at most all of it")
+            }
+            // What is in flight comes back.
+            (_, Limit::InFlight { .. }) => 0,
+            (POOL | TIER, limit) => {
+                let Some(guard) = &self.policy.tiers[caller.tier].guard else { return 0 };
+                let day = own_rules.iter().position(|own| {
+                    own.meter == rule.meter && matches!(own.limit, Limit::Quota { period: Period::Day, .. })
+                });
+                let Some(day) = day else { return 0 };
+                let (share, below) = guard.light;
+                let part = |most: u64, hundredths: u64| u128::from(most) * u128::from(hundredths) / 100;
+                let used = self.buckets(account)[day].used(at) + u128::from(amounts[rule.meter]);
+                if used <= part(own_rules[day].limit.most(), below) {
+                    return 0;
+                }
+                u64::try_from(part(limit.most(), share)).expect("a part of it")
+            }
+            _ => 0,
+        }
     }
 
     fn buckets(&mut self, place: (usize, usize, u32)) -> &mut Vec<Bucket> {
@@ -83,15 +142,21 @@ impl<'a> World<'a> {
     /// charged to has gone on to a later window.
     pub fn decided_at(&mut self, caller: Caller, amounts: &Amounts, now: u64) -> u64 {
         let mut at = now;
-        for place in World::path(caller) {
-            let rules = self.rules(place.0, place.1);
-            for (rule, bucket) in rules.iter().zip(self.buckets(place).iter()) {
-                if amounts[rule.meter] > 0 {
-                    at = at.max(bucket.opened());
+        loop {
+            let before = at;
+            for place in self.path(caller, before) {
+                let rules = self.rules(place.0, place.1);
+                for (rule, bucket) in rules.iter().zip(self.buckets(place).iter()) {
+                    if amounts[rule.meter] > 0 {
+                        at = at.max(bucket.opened());
+                    }
                 }
             }
+            // Who is no longer new then is not charged to the pool.
+            if at == before {
+                return at;
+            }
         }
-        at
     }
 
     /// The answer of all buckets together, and all that refuse or may.
@@ -103,11 +168,26 @@ impl<'a> World<'a> {
         permit: bool,
     ) -> (Answer, Vec<Refusal>) {
         let (mut answer, mut refusals) = (Answer::Admit, Vec::new());
-        for place in World::path(caller) {
+        for place in self.path(caller, now) {
             let rules = self.rules(place.0, place.1);
-            let meters = &self.policy.meters;
-            for (rule, bucket) in rules.iter().zip(self.buckets(place).iter()) {
-                let (own, wait) = bucket.judge(bucket.asked(amounts[rule.meter], permit), now);
+            for (index, rule) in rules.iter().enumerate() {
+                let withheld = self.withheld(caller, amounts, now, place.0, rule);
+                let bucket = &self.buckets(place)[index];
+                let asked = bucket.asked(amounts[rule.meter], permit);
+                let (mut own, mut wait) = bucket.judge(asked, now, 0);
+                let mut left = bucket.standing(now).left;
+                // Only what the bucket has is withheld.
+                if own != Answer::Refuse && withheld > 0 {
+                    let (with_less, longer) = bucket.judge(asked, now, withheld);
+                    let least = left.0.saturating_sub(u128::from(withheld));
+                    (left, wait) = match own {
+                        Answer::Either => ((least, left.1), either(wait, longer)),
+                        _ => ((least, left.1.saturating_sub(u128::from(withheld))), longer),
+                    };
+                    if with_less != Answer::Admit {
+                        own = with_less;
+                    }
+                }
                 if own == Answer::Admit {
                     continue;
                 }
@@ -116,11 +196,12 @@ impl<'a> World<'a> {
                 }
                 refusals.push(Refusal {
                     level: LEVELS[place.0],
-                    meter: meters[rule.meter],
+                    meter: self.policy.meters[rule.meter],
                     rule: rule.name.clone(),
                     wait,
                     certain: own == Answer::Refuse,
-                    left: bucket.standing(now).left,
+                    left,
+                    withheld,
                 });
             }
         }
@@ -129,7 +210,8 @@ impl<'a> World<'a> {
 
     /// Charges every bucket on the path.
     pub fn charge(&mut self, caller: Caller, amounts: &Amounts, now: u64, permit: bool) -> Charges {
-        let places = World::path(caller)
+        let places = self
+            .path(caller, now)
             .map(|place| {
                 let rules = self.rules(place.0, place.1);
                 let charges = rules
@@ -163,26 +245,31 @@ impl<'a> World<'a> {
         settled
     }
 
-    /// Where every bucket of a caller stands: level, meter, rule.
+    /// Where every bucket of a caller stands, and what of it is kept from one that asks for 1 of every meter.
     pub fn standings(
         &mut self,
         caller: Caller,
         now: u64,
-    ) -> Vec<(&'static str, &'static str, String, Standing)> {
+    ) -> Vec<(&'static str, &'a RuleModel, Standing, u64)> {
         let mut standings = Vec::new();
-        for place in World::path(caller) {
-            let rules = self.rules(place.0, place.1);
-            let meters = &self.policy.meters;
-            for (rule, bucket) in rules.iter().zip(self.buckets(place).iter()) {
-                standings.push((
-                    LEVELS[place.0],
-                    meters[rule.meter],
-                    rule.name.clone(),
-                    bucket.standing(now),
-                ));
+        for place in self.path(caller, now) {
+            for (index, rule) in self.rules(place.0, place.1).iter().enumerate() {
+                let withheld = self.withheld(caller, &[1; METERS], now, place.0, rule);
+                let standing = self.buckets(place)[index].standing(now);
+                standings.push((LEVELS[place.0], rule, standing, withheld));
             }
         }
         standings
+    }
+}
+
+/// One of two waits, either of which may be told.
+fn either(one: Wait, other: Wait) -> Wait {
+    match (one, other) {
+        (Wait::After(one), Wait::After(other)) => {
+            Wait::After(Span { low: one.low.min(other.low), high: one.high.max(other.high) })
+        }
+        (one, _) => one,
     }
 }
 
