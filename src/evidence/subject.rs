@@ -146,6 +146,9 @@ impl Run {
     }
 }
 
+/// All of the way that evidence goes to follow what is seen.
+pub(super) const WAY: u16 = 256;
+
 /// Evidence of one kind: its height when it was last seen.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Evidence {
@@ -160,10 +163,12 @@ impl Evidence {
         fade(self.points, u64::from(now_s.saturating_sub(self.since_s)), u64::from(self.half_life_s))
     }
 
-    /// It goes half of the way up to `points`, or a quarter of the way down.
-    pub(super) fn follow(&mut self, points: u16, now_s: u32, half_life_s: u32) {
+    /// It goes up to `points` by `part` of the way, of [`WAY`], or a quarter of the way down.
+    pub(super) fn follow(&mut self, points: u16, part: u16, now_s: u32, half_life_s: u32) {
         let had = self.points(now_s);
-        let points = if points > had { had + (points - had).div_ceil(2) } else { had - (had - points) / 4 };
+        let up = u32::from(points.saturating_sub(had)) * u32::from(part.min(WAY));
+        let points =
+            if points > had { had + up.div_ceil(u32::from(WAY)) as u16 } else { had - (had - points) / 4 };
         *self = Evidence { points, since_s: now_s, half_life_s };
     }
 
