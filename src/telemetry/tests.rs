@@ -46,12 +46,17 @@ fn ask(limiter: &Limiter, accounts: u64, audit: &impl Audit) -> (u64, u64) {
 
 #[cfg(feature = "metrics")]
 mod of_metrics {
-    use std::collections::BTreeMap;
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        time::Duration,
+    };
 
     use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 
-    use super::{ask, limiter};
-    use crate::telemetry::Metrics;
+    use super::{POLICY, ask, limiter};
+    use crate::{
+        checkpoint::MemoryStore, limiter::Limiter, policy::plan::Plan, telemetry::Metrics, time::ManualClock,
+    };
 
     /// By name and labels, what is counted.
     fn counters(snapshotter: &Snapshotter) -> BTreeMap<String, u64> {
@@ -88,6 +93,29 @@ mod of_metrics {
             assert_eq!(denials.len(), 2, "by account and by tier: {denials:?}");
             assert!(counters.len() < 40, "bounded by the policy: {}", counters.len());
         });
+    }
+
+    /// All that an operator may look for is there before anything has happened, and is in the table of the documentation.
+    #[test]
+    fn metrics_are_those_that_the_table_has() {
+        let recorder = DebuggingRecorder::new();
+        let snapshotter = recorder.snapshotter();
+        metrics::with_local_recorder(&recorder, || {
+            let policy = POLICY.replace("[tiers.free]", "[evidence]\n[tiers.free]");
+            let builder = Limiter::builder(Plan::from_toml(&policy).expect("a policy"));
+            let store = builder.store(MemoryStore::new(), Duration::from_secs(60));
+            let limiter = store.clock(ManualClock::new()).build().expect("a limiter");
+            let metrics = Metrics::new(&limiter);
+            ask(&limiter, 100, &metrics);
+            limiter.checkpoint().expect("a checkpoint");
+            metrics.maintained(&limiter, &limiter.maintain());
+        });
+        let written = snapshotter.snapshot().into_vec().into_iter();
+        let written: BTreeSet<String> = written.map(|(key, ..)| key.key().name().to_owned()).collect();
+        let table = include_str!("metrics.rs").lines().filter(|line| line.starts_with("/// | `tollgate_"));
+        let names =
+            table.flat_map(|row| row.split('|').nth(1).unwrap_or_default().split('`').skip(1).step_by(2));
+        assert_eq!(written, names.map(str::to_owned).collect());
     }
 }
 
