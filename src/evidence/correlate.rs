@@ -16,7 +16,7 @@ use super::{
     parents::Parents,
     past::Pasts,
     signal::Sources,
-    subject::{BEAT, COLUMNS, Column, Evidence, Subject, WAY, columns},
+    subject::{BEAT, COLUMNS, Column, Evidence, Subject, columns},
     values::{Seen, Values, key},
 };
 use crate::adapt::Tightening;
@@ -322,18 +322,15 @@ impl Correlators {
                 self.habits.learn(tier, at, which, value);
             }
         }
-        // Who has made many runs has had many chances to look odd once. So a run lifts evidence by its part of a half-life:
-        // who is busy is judged by what it does for as long as others are, and not by the oddest of its hours.
         let first = subject.pace_s == 0;
-        let half_life_s = self.settings.half_life_s.max(1);
-        let part = u64::from(length.min(half_life_s / 2)) * u64::from(WAY) / u64::from(half_life_s);
+        let part = subject.run.part(now_s, self.settings.half_life_s);
         // Signals, which come last, are no account's doing.
         for (evidence, points) in subject.own.iter_mut().zip(odd).take(Kind::Signal as usize) {
             if first && points >= evidence.points(now_s) {
                 evidence.raise(points, now_s, fade_s);
             } else if first || at >= LONG {
                 // A longer look at the same run knows better than a shorter one.
-                evidence.follow(points, part as u16, now_s, fade_s);
+                evidence.follow(points, part, now_s, fade_s);
             }
         }
         if subject.run.count == RUN {
@@ -357,11 +354,12 @@ impl Correlators {
         }
         // A new account has no other company to outweigh.
         let first = subject.pace_s == 0;
+        let part = subject.run.part(now_s, self.settings.half_life_s);
         for (evidence, points) in subject.company.iter_mut().zip(points) {
             if first {
                 evidence.set(points, now_s, self.settings.half_life_s);
             } else {
-                evidence.follow(points, WAY / 2, now_s, self.settings.half_life_s);
+                evidence.follow(points, part, now_s, self.settings.half_life_s);
             }
         }
     }

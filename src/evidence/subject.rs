@@ -125,6 +125,15 @@ impl Run {
         self.marks.get(column).map_or(0, |marks| marks.count_ones() as u8)
     }
 
+    /// How far what the run shows lifts evidence that fades by `half_life_s`: by its part of that, at most half of the way.
+    ///
+    /// Who makes many runs has many chances to look odd once, and is judged by what it does for as long as others are, not by
+    /// the oddest of its hours.
+    pub(super) fn part(&self, now_s: u32, half_life_s: u32) -> u16 {
+        let length = now_s.saturating_sub(self.began_s).min(half_life_s / 2);
+        (u64::from(length) * u64::from(WAY) / u64::from(half_life_s.max(1))) as u16
+    }
+
     /// The run's length over its longest rest, in quarters; 0 for a run that saw no night.
     pub(super) fn restless(&self, now_s: u32) -> u8 {
         let length = now_s.saturating_sub(self.began_s);
@@ -147,7 +156,7 @@ impl Run {
 }
 
 /// All of the way that evidence goes to follow what is seen.
-pub(super) const WAY: u16 = 256;
+const WAY: u16 = 256;
 
 /// Evidence of one kind: its height when it was last seen.
 #[derive(Clone, Copy, Debug, Default)]
@@ -163,7 +172,7 @@ impl Evidence {
         fade(self.points, u64::from(now_s.saturating_sub(self.since_s)), u64::from(self.half_life_s))
     }
 
-    /// It goes up to `points` by `part` of the way, of [`WAY`], or a quarter of the way down.
+    /// It goes up to `points` by `part` of the way (of [`WAY`]), or a quarter of the way down.
     pub(super) fn follow(&mut self, points: u16, part: u16, now_s: u32, half_life_s: u32) {
         let had = self.points(now_s);
         let up = u32::from(points.saturating_sub(had)) * u32::from(part.min(WAY));

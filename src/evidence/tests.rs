@@ -4,7 +4,12 @@
 
 use std::collections::HashSet;
 
-use super::{signal::HEARD, values::mix, *};
+use super::{
+    signal::HEARD,
+    subject::{Evidence, Run},
+    values::mix,
+    *,
+};
 
 const MINUTE: u64 = 60 * 1_000_000_000;
 const DAYS: u64 = 6;
@@ -383,4 +388,20 @@ fn memory_is_fixed() {
     assert_eq!(world.correlators.bytes(), bytes);
     assert!(bytes < 2048 * 1200 + (2 << 20), "{bytes}");
     assert!(world.members.len() <= 2048);
+}
+
+#[test]
+fn the_oddest_hour_of_a_busy_account_is_not_what_it_is_judged_by() {
+    const DAY_S: u32 = 24 * 3600;
+    let lifted = |length_s: u32, runs: u32| {
+        let mut evidence = Evidence::default();
+        for _ in 0..runs {
+            let part = Run::default().part(length_s, DAY_S);
+            evidence.follow(72, part, 0, DAY_S);
+        }
+        evidence.points(0)
+    };
+    // A run of half a day goes half of the way, one of an hour a twenty-fourth; a day of odd hours most of it.
+    assert_eq!((lifted(DAY_S, 1), lifted(DAY_S / 2, 1), lifted(3600, 1)), (36, 36, 3));
+    assert!((45..72).contains(&lifted(3600, 24)));
 }
