@@ -1,6 +1,6 @@
 //! The table of ratios: `cargo bench --bench ratios`, or with a part of a row's name behind `--` those rows alone.
 //!
-//! Each row is measured in nine runs, and within a run ours and the peer's turns alternate, so that what disturbs the
+//! Each row is measured in nine runs, one about pairs in twenty, and within a run ours and the peer's turns alternate, so that what disturbs the
 //! machine disturbs both. The ratio is that of the medians of the nine; the spread is the least and the greatest of
 //! the ratios of the single runs. `README.md` says what each row is.
 
@@ -15,6 +15,8 @@ use cases::{
     governor, hot,
     many::{self, BACK_TO_BACK, UNIFORM, WAITING, ZIPF},
     observed::{Ring, Who, checks, slowest},
+    pairs::{PAIRS, median_and_bound},
+    reloaded::beside_reloads,
     tail::{self, Measure},
     threads, tiny,
 };
@@ -68,19 +70,21 @@ enum Worth {
     Scale,
     /// Ours is the number.
     Ours,
+    /// As `Ratio`, a pair of samples a run, and what the median of their ratios is below at 95%.
+    Pairs,
 }
 
 impl Worth {
     fn of(self, (ours, peer): (f64, f64)) -> f64 {
         match self {
-            Worth::Ratio => ours / peer,
+            Worth::Ratio | Worth::Pairs => ours / peer,
             Worth::Speedup => peer / ours,
             Worth::Scale => 2.0 * peer / ours,
             Worth::Ours => ours,
         }
     }
 }
-use Worth::{Ours, Ratio, Scale, Speedup};
+use Worth::{Ours, Pairs, Ratio, Scale, Speedup};
 
 type Row = (&'static str, Worth, Aim, fn() -> Measure);
 
@@ -227,6 +231,7 @@ const ROWS: &[Row] = &[
     ),
     ("subject, observed, maintained, 99.9th percentile : ring full", Ratio, Aim::None, || slowest(0.999)),
     ("subject, observed, maintained, 99.99th percentile : ring full", Ratio, Aim::None, || slowest(0.9999)),
+    ("subject, clock read, beside 100 reloads a second : none, at 95%", Pairs, AtMost(1.1), beside_reloads),
     ("rate delivered to 2 threads : burst + supply", Ratio, Within(0.99, 1.0), bounds::saturated),
 ];
 
@@ -297,10 +302,14 @@ fn print_row((name, worth, aim, build): &Row) {
         println!("Success");
         return;
     }
-    let runs: Vec<(f64, f64)> = (0..RUNS).map(|_| measure()).collect();
+    let count = if matches!(worth, Pairs) { PAIRS as u64 } else { RUNS };
+    let runs: Vec<(f64, f64)> = (0..count).map(|_| measure()).collect();
     let ours = median(runs.iter().map(|(ours, _)| *ours).collect());
     let peer = median(runs.iter().map(|(_, peer)| *peer).collect());
-    let value = worth.of((ours, peer));
+    let value = match worth {
+        Pairs => worth.of(median_and_bound(runs.clone(), |run| worth.of(*run)).1),
+        _ => worth.of((ours, peer)),
+    };
     let single = runs.iter().map(|run| worth.of(*run));
     let least = single.clone().fold(f64::INFINITY, f64::min);
     let most = single.fold(f64::NEG_INFINITY, f64::max);

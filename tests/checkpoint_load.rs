@@ -22,6 +22,10 @@ use std::{
 
 use tollgate::{Checkpointing, Cost, FileStore, Identity, Limiter, Plan, Store, StoreError};
 
+#[path = "../benches/cases/pairs.rs"]
+mod pairs;
+use pairs::{PAIRS, Pair, median_and_bound};
+
 const POLICY: &str = r#"
     version = 1
     meters = ["tokens"]
@@ -33,9 +37,6 @@ const POLICY: &str = r#"
 const ACCOUNTS: u64 = 1_000_000;
 /// The longest step, without the disk's part.
 const BOUND: Duration = Duration::from_millis(25);
-const PAIRS: usize = 20;
-/// Of 20 values, this many are below the median's upper bound at 95% (by the binomial distribution, at 97.9%).
-const UPPER: usize = 14;
 
 /// Counts bytes that the file was written, and how long that took.
 struct Counting {
@@ -102,7 +103,7 @@ fn a_million_accounts() {
     assert!(part * 20 < full, "{part} of {full}");
 
     let (on, stop) = (AtomicBool::new(false), AtomicBool::new(false));
-    let (ratios, steps) = thread::scope(|scope| {
+    let (pairs, steps) = thread::scope(|scope| {
         let steps = scope.spawn(|| {
             let mut steps: Vec<[u64; 2]> = Vec::new();
             let mut done = 0;
@@ -138,22 +139,9 @@ fn a_million_accounts() {
             batches[batches.len() / 2]
         };
         sample(false);
-        let mut ratios: Vec<(f64, Duration, Duration)> = (0..PAIRS)
-            .map(|pair| {
-                // Either comes first in turn.
-                let (without, with) = if pair % 2 == 0 {
-                    let without = sample(false);
-                    (without, sample(true))
-                } else {
-                    let with = sample(true);
-                    (sample(false), with)
-                };
-                (with.as_secs_f64() / without.as_secs_f64(), without / 256, with / 256)
-            })
-            .collect();
-        ratios.sort_by(|one, other| one.0.total_cmp(&other.0));
+        let pairs: Vec<Pair> = (0..PAIRS).map(|number| Pair::measure(number, &mut sample)).collect();
         stop.store(true, Ordering::Relaxed);
-        (ratios, steps.join().expect("it ends"))
+        (pairs, steps.join().expect("it ends"))
     });
     let (steps, done) = steps;
     let longest = |part: usize| Duration::from_nanos(steps.iter().map(|step| step[part]).max().unwrap_or(0));
@@ -166,15 +154,18 @@ fn a_million_accounts() {
         longest(0),
         longest(1)
     );
-    let (median, upper) = (ratios[PAIRS / 2], ratios[UPPER]);
+    let (median, upper) = median_and_bound(pairs, Pair::ratio);
     println!(
         "a request beside checkpoints: {:.3} times ({:?} and {:?}), at 95% below {:.3}",
-        median.0, median.2, median.1, upper.0
+        median.ratio(),
+        median.with / 256,
+        median.without / 256,
+        upper.ratio()
     );
     assert!(steps.len() > 100, "nothing was shown");
     // Times are for a quiet machine to hold.
     if std::env::var_os("TOLLGATE_TIMED").is_some() {
-        assert!(upper.0 < 1.10, "{ratios:?}");
+        assert!(upper.ratio() < 1.10, "{upper:?}");
         assert!(longest(0) < BOUND, "{:?}", longest(0));
     }
 }

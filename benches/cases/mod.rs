@@ -15,6 +15,8 @@ pub mod group;
 pub mod hot;
 pub mod many;
 pub mod observed;
+pub mod pairs;
+pub mod reloaded;
 pub mod tail;
 pub mod threads;
 
