@@ -9,10 +9,11 @@
 /// Rounds after the last word of a text.
 const FINISH: usize = 3;
 
-/// A key: two words.
+/// A key, as the state that a text begins with.
 #[derive(Clone, Copy)]
-pub(super) struct Sip([u64; 2]);
+pub(super) struct Sip(State);
 
+#[derive(Clone, Copy)]
 struct State([u64; 4]);
 
 impl State {
@@ -43,18 +44,18 @@ impl State {
 impl Sip {
     pub(super) fn new(key: [u8; 16]) -> Sip {
         let [low, high] = [0, 8].map(|from| std::array::from_fn(|byte| key[from + byte]));
-        Sip([u64::from_le_bytes(low), u64::from_le_bytes(high)])
-    }
-
-    #[inline]
-    pub(super) fn hash(&self, text: &[u8]) -> [u64; 2] {
-        let [low, high] = self.0;
-        let mut state = State([
+        let [low, high] = [low, high].map(u64::from_le_bytes);
+        Sip(State([
             low ^ 0x736f_6d65_7073_6575,
             high ^ 0x646f_7261_6e64_6f6d ^ 0xee,
             low ^ 0x6c79_6765_6e65_7261,
             high ^ 0x7465_6462_7974_6573,
-        ]);
+        ]))
+    }
+
+    #[inline]
+    pub(super) fn hash(&self, text: &[u8]) -> [u64; 2] {
+        let mut state = self.0;
         let (words, rest) = text.as_chunks::<8>();
         for word in words {
             state.word(u64::from_le_bytes(*word));

@@ -9,7 +9,7 @@ use crate::{
     evidence::Member,
     id::Identity,
     meter::{Cost, Meter},
-    path::{Around, Ask, Course, Lane, Note, Path, Seen, Stopped},
+    path::{Around, Ask, Course, Lane, Note, Path, Seen, Stopped, plain_denial},
     policy::{book::Book, spec::OnStall},
     sync::Ordering,
     time::Nanos,
@@ -89,7 +89,11 @@ impl Shared {
                 Ok(Receipt { at: now.as_u64(), told: Told::default() })
             }
             Err(Course::Refused(meter, level)) => {
-                self.refuse(book, lane, (cost, now), ((meter, level), seen), note)
+                let now_given = now.as_u64();
+                match lane.lone_refusal((cost, now_given), (meter, level), seen) {
+                    Some((charge, word)) => Err(plain_denial(charge, word, cost.amount(meter), now_given)),
+                    None => self.refuse(book, lane, (cost, now), ((meter, level), seen), note),
+                }
             }
             Err(course) => self.decide_around(book, lane, (cost, now), (course, seen), note),
         }

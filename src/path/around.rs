@@ -10,12 +10,11 @@ use super::{
     terms::{Account, Terms},
 };
 use crate::{
-    bucket::{self, Factor, Mode, Moment, Step, rate},
+    bucket::{self, Mode, Step},
     decision::{Denial, Level, Told},
     lease,
     line::{Backoff, Guard, Head, Held, Version, Word},
-    meter::{Cost, Meter},
-    policy::plan::{Charge, LEVELS, Limit, StraightRate},
+    policy::plan::{Charge, LEVELS},
     sync::{Ordering, mutant},
 };
 
@@ -160,47 +159,8 @@ impl<'a> Lane<'a> {
         }
     }
 
-    /// The denial of a straight look that was refused, first by a bucket of `meter` at `level` or after it, if what is read
-    /// belongs together. Nothing but rates is on its way.
     #[inline(always)]
-    pub(crate) fn straight_denial(
-        &self,
-        (cost, mode, now): (&Cost, Mode, u64),
-        (meter, level): (Meter, u8),
-        seen: Seen,
-        moment: impl Fn() -> Moment<'a>,
-    ) -> Option<Denial> {
-        let in_organization = self.in_organization();
-        let straights = self.rules.straights(in_organization);
-        let mut admitted = usize::from(level);
-        let mut refused: Option<(&Charge, u64, u64)> = None;
-        for meter in cost.spent().from(meter) {
-            let amount = cost.amount(meter);
-            let rates = straights[meter.index()].as_ref()?.rates.iter().zip(&self.heads);
-            for (rate, head) in rates.skip(std::mem::take(&mut admitted)) {
-                let Some(StraightRate { ticks, place, position, .. }) = rate.as_ref() else { continue };
-                let word = head.word_at(*place).load();
-                if amount <= ticks.burst && rate::charge_plainly(ticks, word, amount, now).is_some() {
-                    continue;
-                }
-                let charges = self.rules.plain_charges(meter, in_organization);
-                let new = (charges.get(usize::from(*position))?, word, amount);
-                if refused.is_none_or(|old| is_later(new, old, moment())) {
-                    refused = Some(new);
-                }
-            }
-        }
-        let (charge, word, amount) = refused.filter(|_| self.is_still(seen))?;
-        let Limit::Rate(limit) = &charge.limit else { return None };
-        if Refused::plainly(charge, word, amount).is_clamped(mode) {
-            return None;
-        }
-        let refusal = rate::refusal(limit, word, amount, Factor::ONE, 0, now);
-        Some(Denial::new(charge.level, charge.names, refusal, now))
-    }
-
-    #[inline(always)]
-    fn is_still(&self, [account, organization, total]: Seen) -> bool {
+    pub(super) fn is_still(&self, [account, organization, total]: Seen) -> bool {
         self.heads[0].is_still(account)
             && (!self.in_organization() || self.heads[1].is_still(organization))
             && self.heads[TOTAL].is_still(total)
@@ -429,12 +389,4 @@ fn store(charged: &Charged<'_>) {
     for (place, word) in charged {
         place.store(*word);
     }
-}
-
-/// Whether the first of two plain refusals, each by a bucket that holds a word for an amount, passes after the other.
-#[cold]
-#[inline(never)]
-fn is_later(new: (&Charge, u64, u64), old: (&Charge, u64, u64), moment: Moment<'_>) -> bool {
-    let [new, old] = [new, old].map(|(charge, word, amount)| Refused::plainly(charge, word, amount));
-    new.is_later(&old, moment)
 }

@@ -8,6 +8,7 @@
 //!
 //! - [`Lane`] is the way of nearly every request: each subject has a line, under the caller's tier. [`around`] has its
 //!   detours.
+//! - [`refuse`] has the denials that it meets.
 //! - [`Path`] is the way of the others: newcomers, moves to another tier, lost races, questions without a charge.
 //!
 //! - [`terms`] has what is different for new accounts, members of a cohort, those who are tightened, and the light.
@@ -24,6 +25,7 @@ mod lines;
 mod loom_tests;
 #[cfg(all(test, feature = "toml"))]
 pub(crate) mod meanwhile;
+mod refuse;
 mod settle;
 mod standing;
 mod terms;
@@ -33,6 +35,7 @@ pub(crate) use enter::Path;
 pub(crate) use keep::Found;
 pub(crate) use lane::{Course, Lane, Seen};
 pub(crate) use lines::{Home, Lines};
+pub(crate) use refuse::plain_denial;
 use settle::Excepted;
 pub(crate) use settle::Hold;
 pub use settle::Settlement;
