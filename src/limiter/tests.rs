@@ -303,3 +303,47 @@ fn a_late_settlement_does_not_mint() {
     assert_eq!(permit.settle_at(&Cost::FREE, before).clipped(requests), 500);
     assert!(limiter.check(&caller, &Cost::of(requests, 1)).is_err());
 }
+
+/// The denial of a lone refusal, which has a way of its own, says what the long way says: at each level, in an organization
+/// and without, and where others refuse with it.
+#[test]
+fn a_lone_refusal_is_told_as_any_other() {
+    let text = r#"
+        version = 1
+        meters = ["requests", "tokens"]
+        capacity = { accounts = 64, organizations = 64 }
+
+        [tiers.paid]
+        account.requests = { rate = "1/s", burst = 20 }
+        organization.requests = { rate = "2/s", burst = 30 }
+        total = { requests = { rate = "3/s", burst = 45 }, tokens = { rate = "9/s", burst = 90 } }
+    "#;
+    let clock = ManualClock::at_unix(1_750_000_000_000_000_000);
+    let limiter = Limiter::builder(Plan::from_toml(text).unwrap()).clock(clock.clone()).build().unwrap();
+    let tier = limiter.tier("paid").unwrap();
+    let meters = ["requests", "tokens"].map(|name| limiter.meter(name).unwrap());
+    let mut denied = std::collections::BTreeMap::new();
+    let mut bits = 1_u64;
+    for _ in 0..20_000 {
+        bits = bits.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        let drawn = |from: u32, below: u64| (bits >> from) % below;
+        clock.advance_nanos(drawn(20, 1_500_000_000));
+        let caller = limiter.identity(tier, drawn(50, 4));
+        let caller = if drawn(52, 4) == 0 {
+            caller
+        } else {
+            caller.in_organization(limiter.organization(drawn(54, 2)))
+        };
+        let tokens = if drawn(56, 4) == 0 { drawn(40, 100) } else { 0 };
+        let cost = Cost::of(meters[0], 1 + drawn(30, 22)).and(meters[1], tokens);
+        let told = limiter.peek(&caller, &cost).map(|_| ());
+        let answer = limiter.check(&caller, &cost).map(|_| ());
+        assert_eq!(answer, told);
+        if let Err(denial) = answer {
+            *denied.entry((denial.level(), caller.organization.is_some())).or_insert(0) += 1;
+        }
+    }
+    // Without an organization there are two levels.
+    assert_eq!(denied.len(), 5, "{denied:?}");
+    assert!(denied.values().all(|times| *times > 20), "{denied:?}");
+}
