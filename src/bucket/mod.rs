@@ -344,6 +344,19 @@ pub(crate) fn full_at(limit: &Limit, word: u64, moment: &Moment<'_>) -> Wait {
     }
 }
 
+/// The word of a bucket that holds `word`, and gives nothing before `moment` that it does not give then: for one that was
+/// forgotten, by a clock that shows this moment, since it was as good as fresh then.
+pub(crate) fn not_before(limit: &Limit, word: u64, moment: &Moment<'_>) -> u64 {
+    match limit {
+        Limit::Rate(rate) => word.max(rate::supply(rate, moment.now)),
+        // Windows count up in the higher bits.
+        Limit::Quota(quota) => {
+            moment.window_of(quota).map_or(word, |window| word.max(quota::restate(quota, 0, window)))
+        }
+        Limit::Budget { .. } | Limit::InFlight { .. } => word,
+    }
+}
+
 /// The word of a bucket that is charged with `spent` tokens of before, as far as it has room.
 pub(crate) fn carry_over(limit: &Limit, word: u64, spent: u64, moment: &Moment<'_>) -> u64 {
     let spent = left(limit, word, Factor::ONE, moment).map_or(spent, |left| spent.min(left));

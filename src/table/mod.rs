@@ -32,7 +32,7 @@ use crate::{
         book::Book,
         plan::{LevelPlan, MAX_RULES, Rule, Under, Words, groups_for},
     },
-    sync::{Ordering, fence, mutant},
+    sync::{AtomicU64, Ordering, fence, mutant},
 };
 use index::{Index, WAYS};
 use keep::Moved;
@@ -113,6 +113,9 @@ pub(crate) struct Subjects {
     table: Table,
     parked: Table,
     moved: Moved,
+    /// The latest limiter time at which anybody was found to need a place no longer. Stored before the place is given away, so
+    /// that whoever misses the subject there, whatever its own clock shows, finds this (as with what was parked).
+    left: AtomicU64,
 }
 
 /// The book that was decided by is not the latest any more.
@@ -137,7 +140,7 @@ impl Subjects {
         let table = Table::new(capacity, (rules, rates))?;
         let parked = Table::new(if lasting > 0 { parked } else { 0 }, (lasting, 0))?;
         let moved = Moved::new(table.arena.slots() + parked.arena.slots())?;
-        Ok(Subjects { level, places, table, parked, moved })
+        Ok(Subjects { level, places, table, parked, moved, left: AtomicU64::new(0) })
     }
 
     #[inline(always)]
@@ -187,7 +190,7 @@ impl Subjects {
         if let Some((slot, _)) = self.table.find(key).filter(|_| !mutant("insert_without_second_look")) {
             return Some(slot);
         }
-        let rules = self.rules(book, under).map_or(0, |rules| rules.rules.len());
+        let rules = self.rules(book, under).map_or(&[][..], |rules| &rules.rules);
         let (slot, mut guard) = self.table.take(
             key,
             |line| self.may_leave(book, &line.snapshot(), moment),
@@ -195,10 +198,19 @@ impl Subjects {
         )?;
         let unparked = self.unpark(book, (key, slot), under, moment).ok()?;
         self.table.index.clear(slot);
-        let words = unparked.as_ref().unwrap_or(start);
+        if guard.meta().kind() != 0 {
+            self.left.fetch_max(moment.now, Ordering::Relaxed);
+        }
+        let mut words = unparked.unwrap_or(*start);
+        let left = Moment { now: self.left.load(Ordering::Relaxed), ..*moment };
+        if left.now != 0 {
+            for (word, rule) in words.iter_mut().zip(rules) {
+                *word = bucket::not_before(&rule.limit, *word, &left);
+            }
+        }
         guard.replace(
             Some((key, under)),
-            words.get(..rules).unwrap_or(words),
+            words.get(..rules.len()).unwrap_or(&words),
             self.table.arena.refunds(slot),
         );
         self.table.index.set(slot, key.hash);
@@ -290,6 +302,7 @@ impl Subjects {
             )
         });
         let Some((slot, mut place)) = taken else { return false };
+        self.left.fetch_max(moment.now, Ordering::Relaxed);
         // Before it goes from where it is: a checkpoint finds it in one of the two places.
         self.moved.set(self.table.arena.slots() + slot as usize);
         self.parked.index.clear(slot);
