@@ -56,7 +56,7 @@
 //! - Threads with one account, or of one organization, take turns on its line. Who waits spins up to 3 µs, less at first,
 //!   and then yields. A thread that the scheduler stops under a guard holds up those who want the line until it runs
 //!   again, milliseconds later: with 8 threads on 2 cores on one account that happens about as often as the 99.99th percentile
-//!   tells, which was 4 ms in one run and 0.7 to 3.6 µs in five others; a compare-exchange for each level, without our
+//!   tells, which was 4 ms in one run and 0.7 to 3.6 µs in six others; a compare-exchange for each level, without our
 //!   guarantees, had 16 µs and 0.2 to 0.8 µs in the same runs (`cargo bench --bench ratios -- "8 threads"`).
 //!
 //! # Behind HTTP
@@ -125,5 +125,5 @@
 //!   last that was looked at; that case by itself, with all it needs in registers, takes 420. In place, rather than behind a
 //!   call, it costs an admission 22; with the lines passed in memory, 6 to 10.
 //! - Sleeping after two yields, so that a thread which was stopped under a guard gets the processor: not told apart from
-//!   yielding in five runs of each, in turn.
+//!   yielding by six and seven runs, in turn.
 //! - Charging leases ahead without letting them evaporate: mints (`bucket::lease::tests`).
