@@ -174,11 +174,8 @@ impl Asks {
 impl Extract for Asks {
     fn extract(&self, request: &Parts) -> Result<Ask, Rejection> {
         let identity = (self.who.find)(request)?.ok_or_else(Rejection::unauthorized)?;
-        let ask = Ask::new(identity, (self.cost)(request));
-        Ok(match &self.attributes {
-            Some(attributes) => ask.with(attributes(request)),
-            None => ask,
-        })
+        let attributes = self.attributes.as_ref().map(|attributes| attributes(request));
+        Ok(Ask(Some(Wanted { identity, cost: (self.cost)(request), attributes })))
     }
 }
 
