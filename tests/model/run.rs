@@ -1,58 +1,29 @@
 //! A limiter and the model side by side.
 
+mod checks;
+mod outcome;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate::{
-    Cost, Denial, Id, Identity, Limiter, ManualClock, Meter, Nanos, Permit, Plan, Receipt, Retry, Signal,
-    Subject, Tier, Whom,
+    Cost, Denial, Id, Identity, Limiter, ManualClock, Meter, Nanos, Permit, Plan, Receipt, Signal, Subject,
+    Tier, Whom,
 };
 
+use checks::{check_denial, check_intervals};
+
 use super::{
-    bucket::{Answer, COUNTS, Limit, Rate, Settled, Wait},
+    bucket::{Answer, COUNTS, Limit, Settled},
     operation::{Amounts, Operation, Settling},
     policy::{METERS, PolicyModel},
-    world::{Caller, Charges, Refusal, World, longest},
+    world::{Caller, Charges, World},
 };
+
+pub use outcome::Outcome;
 
 /// The oldest clock that an operation is decided by, in nanoseconds: a week. A request that is behind a quota catches
 /// up window by window, so that older ones would take most of a run's time.
 const OLDEST_HELD: u64 = 7 * 86_400 * 1_000_000_000;
-
-/// What happened in a run, so that a test can tell that enough did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    pub admitted: u64,
-    pub refused: u64,
-    /// Decisions that hung on the two ticks.
-    pub either: u64,
-    pub settled: u64,
-    pub clipped: u64,
-    pub cut: u64,
-    /// Requests that were decided later than their clock.
-    pub behind: u64,
-    /// Refusals of what was there, and kept from the caller.
-    pub withheld: u64,
-    /// Admissions that new accounts' pools were charged with.
-    pub pooled: u64,
-    /// Refusals of what an account that nobody reported would have got.
-    pub tightened: u64,
-}
-
-impl Outcome {
-    /// Adds another run's.
-    pub fn add(&mut self, other: Outcome) {
-        self.admitted += other.admitted;
-        self.refused += other.refused;
-        self.either += other.either;
-        self.settled += other.settled;
-        self.clipped += other.clipped;
-        self.cut += other.cut;
-        self.behind += other.behind;
-        self.withheld += other.withheld;
-        self.pooled += other.pooled;
-        self.tightened += other.tightened;
-    }
-}
 
 /// One admission as the interval bound sees it.
 struct Admission {
@@ -486,55 +457,5 @@ impl<'l> Run<'l> {
             }
         }
         self.outcome
-    }
-}
-
-/// In every interval, at most burst + rate x length, a length counted in begun nanoseconds.
-fn check_intervals(rate: &Rate, admissions: &[(u64, u64)]) {
-    let begun = rate.grains_per_nano();
-    for (first, &(start, _)) in admissions.iter().enumerate() {
-        let mut sum = 0;
-        for &(end, amount) in &admissions[first..] {
-            sum += rate.grains(amount);
-            let most = rate.grains(rate.burst) + i128::from(end - start) * rate.grains_per_nano() + begun;
-            assert!(sum <= most, "{sum} of {most} from {start} to {end} under {rate:?}: {admissions:?}");
-        }
-    }
-}
-
-/// A denial names a bucket that refuses, and the longest wait of all that do.
-fn check_denial(denial: &Denial, refusals: &[Refusal], tier: &str) {
-    let context = || format!("{denial:?} {:?} {refusals:#?}", denial.retry());
-    assert_eq!(denial.tier().as_str(), tier, "{}", context());
-    let named = refusals
-        .iter()
-        .find(|refusal| {
-            refusal.level == denial.level().to_string()
-                && refusal.meter == denial.meter().as_str()
-                && refusal.rule == denial.rule().as_str()
-        })
-        .unwrap_or_else(|| panic!("no such refusal: {}", context()));
-    assert!(!denial.withheld() || named.withheld > 0, "nothing is withheld: {}", context());
-    let left = u128::from(denial.left());
-    assert!(named.left.0 <= left && left <= named.left.1, "left: {}", context());
-    let expected = longest(refusals);
-    let timed = |refusal: &Refusal| refusal.certain && matches!(refusal.wait, Wait::After(_));
-    match (denial.retry(), expected) {
-        (Retry::Never, Wait::Never) => assert_eq!(named.wait, Wait::Never, "{}", context()),
-        // Limiter time ends at 2^60: what passes later never does.
-        (Retry::Never, Wait::After(span)) => {
-            assert!(span.high + i128::from(denial.at()) > 1 << 60, "{}", context());
-        }
-        (Retry::OnRelease, Wait::OnRelease) => assert_eq!(named.wait, Wait::OnRelease, "{}", context()),
-        (Retry::OnRelease, Wait::After(_)) => {
-            assert!(named.wait == Wait::OnRelease && !refusals.iter().any(timed), "{}", context());
-        }
-        (Retry::After(wait), Wait::After(span)) => {
-            let nanos = i128::try_from(wait.as_nanos()).expect("at most 2^64");
-            assert!(nanos > 0 && span.holds(nanos), "{nanos} in {span:?}: {}", context());
-            let own = matches!(named.wait, Wait::After(own) if own.holds(nanos));
-            assert!(own, "not the one that passes last: {}", context());
-        }
-        _ => panic!("{expected:?}: {}", context()),
     }
 }
