@@ -55,7 +55,7 @@ pub fn beside_reloads() -> Measure {
             if !reloaded {
                 return decide();
             }
-            let done = AtomicBool::new(false);
+            let (begun, done) = (AtomicBool::new(false), AtomicBool::new(false));
             let (first, begin) = (turn, Instant::now());
             let taken = thread::scope(|scope| {
                 scope.spawn(|| {
@@ -65,10 +65,14 @@ pub fn beside_reloads() -> Measure {
                         if turn.is_multiple_of(10) {
                             limiter.maintain();
                         }
+                        begun.store(true, Ordering::Relaxed);
                         let next = PAUSE * u32::try_from(turn - first).expect("few");
                         thread::sleep(next.saturating_sub(begin.elapsed()));
                     }
                 });
+                while !begun.load(Ordering::Relaxed) {
+                    thread::yield_now();
+                }
                 let taken = decide();
                 done.store(true, Ordering::Relaxed);
                 taken
