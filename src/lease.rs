@@ -31,7 +31,7 @@ use crate::{
         Moment,
         lease::{self, Lease},
     },
-    line::{CacheLine, Guard, Line, Refunds, Word},
+    line::{CacheLine, Guard, Line, Refunds, Snapshot, Word},
     meter::Cost,
     policy::{
         book::Book,
@@ -180,6 +180,30 @@ impl Leases {
         guard.set_cold();
         self.recalled.fetch_add(1, Ordering::Relaxed);
         true
+    }
+
+    /// A copy of the line of a total as if all that stripes hold of it had come back, which stays with them; `None` where it is
+    /// under other rules than it is taken to be.
+    pub(crate) fn spent(&self, total: Total<'_>, moment: &Moment<'_>) -> Option<Snapshot> {
+        let Total { under, rules, line, refunds, .. } = total;
+        let stripes = (0..self.stripes).filter_map(|stripe| self.line(under.tier(), stripe));
+        // All of them, so that none gives back or is filled between a look at it and one at the total.
+        let stripes: ArrayVec<Guard<'_>, MAX_STRIPES> = stripes.map(|stripe| stripe.lock()).collect();
+        let guard = line.lock();
+        if !total.is_meant_by(&guard) {
+            return None;
+        }
+        let mut seen = guard.snapshot();
+        let mut rate = 0;
+        for (index, (rule, word)) in rules.rules.iter().zip(&mut seen.words).enumerate() {
+            let refunded = refunds.kept(&rule.limit, rate).refunded;
+            rate += usize::from(matches!(rule.limit, Limit::Rate(_)));
+            for stripe in &stripes {
+                let lease = lease_of(|place| stripe.word(place).unwrap_or(0), index);
+                *word = lease::give_back(&rule.limit, (*word, refunded), lease, moment);
+            }
+        }
+        Some(seen)
     }
 
     /// Ends the leases of a stripe and begins those that `next` makes of a bucket and what it ever gave back.

@@ -8,7 +8,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use tollgate::{Cost, Limiter, ManualClock, Plan};
+use tollgate::{Cost, Limiter, ManualClock, Plan, Whom};
 
 const THREADS: u64 = 4;
 /// Rounds in which threads may fail to meet, on a machine that has other work.
@@ -59,6 +59,44 @@ fn a_total_is_spent_to_the_token() {
         let rules = limiter.explain(&limiter.identity(one, 0)).rules;
         let total = rules.last().expect("a total");
         assert_eq!((total.used, total.left), (LIMIT, Some(0)));
+        taken += limiter.statistics().leases_taken;
+        if taken > 10 {
+            return;
+        }
+    }
+    panic!("threads never met: {taken} leases were taken");
+}
+
+/// What is told of a total, to a customer or a checkpoint, is what was spent of it: what threads hold of it on lease is not.
+#[test]
+fn what_is_leased_is_not_used() {
+    let mut taken = 0;
+    for _ in 0..ROUNDS {
+        let (limiter, _) = limiter("[{ quota = \"1_000_000_000/month\" }, { budget = 2_000_000_000 }]");
+        let (one, tokens) = (limiter.tier("one").expect("tier"), limiter.meter("tokens").expect("meter"));
+        let (counted, done) = (AtomicU64::new(0), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let (limiter, counted, done) = (&limiter, &counted, &done);
+                scope.spawn(move || {
+                    let caller = limiter.identity(one, thread);
+                    for _ in 0..20_000 {
+                        limiter.check(&caller, &Cost::of(tokens, 1)).expect("there is enough");
+                        counted.fetch_add(1, Ordering::AcqRel);
+                    }
+                    done.fetch_add(1, Ordering::Release);
+                });
+            }
+            while done.load(Ordering::Acquire) < THREADS {
+                let least = counted.load(Ordering::Acquire);
+                let used = limiter.usage(Whom::Tier(one), tokens, None);
+                // Each thread may have one more than it has counted.
+                let most = counted.load(Ordering::Acquire) + THREADS;
+                for rule in used {
+                    assert!((least..=most).contains(&rule.used), "{rule:?}, not in {least}..={most}");
+                }
+            }
+        });
         taken += limiter.statistics().leases_taken;
         if taken > 10 {
             return;

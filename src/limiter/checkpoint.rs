@@ -235,7 +235,7 @@ impl State {
         let mut pass = match self.pass {
             Some(pass) => pass,
             None => {
-                let begun = self.begin(shared, &book, &moment);
+                let begun = self.begin(shared, &moment);
                 *self.pass.insert(begun)
             }
         };
@@ -315,10 +315,9 @@ impl State {
         Ok(Checkpointing::Done)
     }
 
-    fn begin(&self, shared: &Shared, book: &Book, moment: &Moment<'_>) -> Pass {
+    fn begin(&self, shared: &Shared, moment: &Moment<'_>) -> Pass {
         // Whoever has moved until now is gone by on the way.
         (0..shared.lines.marks()).for_each(|word| shared.lines.take_marks(word).for_each(drop));
-        shared.lines.recall_all(book, &book.plan.tiers, moment);
         let full = self.full == 0
             || self.since > self.full.max(LEAST_BYTES)
             || self.next - self.first > MOST_BLOCKS + self.full / MOST_BYTES as u64;

@@ -52,10 +52,7 @@ impl Limiter {
                 .organization
                 .as_ref()
                 .and_then(|key| lines.kept_of(&book, Level::Organization, key, &moment)),
-            Whom::Tier(tier) => {
-                lines.recall_all(&book, &book.plan.tiers, &moment);
-                lines.kept_total(&book, tier.as_u8(), &moment)
-            }
+            Whom::Tier(tier) => lines.kept_total(&book, tier.as_u8(), &moment),
         };
         let usage = found.and_then(|found| shared.usage_of(&book, found, &moment));
         let name = book.plan.meters.get(meter.index()).map(|meter| meter.name);
@@ -70,9 +67,6 @@ impl Limiter {
     /// Integers and UUIDs are told as they are, texts as [`fingerprint`](Limiter::fingerprint)s to be joined on,
     /// organizations and tiers by name.
     pub fn export(&self) -> Export {
-        let shared = &self.shared;
-        let book = shared.books.copy();
-        shared.lines.recall_all(&book, &book.plan.tiers, &shared.moment(&book, self.now()));
         Export { limiter: self.clone(), place: 0 }
     }
 

@@ -10,7 +10,7 @@ use crate::{
     line::{Stamp, Standing},
     policy::{
         book::Book,
-        plan::{MAX_RULES, TierPlan, Under},
+        plan::{MAX_RULES, Under},
     },
     table::{Kept, Subjects},
 };
@@ -62,7 +62,7 @@ impl Lines {
                 subjects.kept(book, slot, moment).map(|kept| Found::Subject(level, kept))
             }
             Room::Arena(home) => {
-                let seen = self.line(home)?.snapshot();
+                let seen = self.spent(book, home, moment)?;
                 let from = seen.meta.under();
                 let to = Under::new(from.tier(), book.current());
                 let (level, rules) = (home.level(), book.rules(to)?);
@@ -95,13 +95,6 @@ impl Lines {
     /// How many tiers there is room for.
     fn tiers_known(&self) -> u32 {
         (self.tiers.slots() as u32 / TIER_LINES).max(1)
-    }
-
-    /// Takes back what is leased of all totals, so that what is read of them is what was spent.
-    pub(crate) fn recall_all(&self, book: &Book, tiers: &[TierPlan], moment: &Moment<'_>) {
-        tiers.iter().for_each(|tier| {
-            self.recall(book, tier, moment);
-        });
     }
 
     /// How many words of marks there are of subjects that have moved.

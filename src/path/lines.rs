@@ -6,7 +6,7 @@ use crate::{
     decision::Level,
     id::{Key, Places},
     lease::{Leases, Total},
-    line::{Guard, Head, Line, Meta, Refunds},
+    line::{Guard, Head, Line, Meta, Refunds, Snapshot},
     policy::{
         book::Book,
         exception::Scope,
@@ -275,6 +275,14 @@ impl Lines {
     /// Takes back all leases on the total of `tier`. Answers whether there were any.
     pub(super) fn recall(&self, book: &Book, rules: &TierPlan, moment: &Moment<'_>) -> bool {
         self.to_lease_from(book, rules).is_some_and(|total| self.leases.recall(total, moment))
+    }
+
+    /// A copy of a line, and of a tier's total without what is leased of it: that is not spent.
+    pub(super) fn spent(&self, book: &Book, home: Home, moment: &Moment<'_>) -> Option<Snapshot> {
+        let seen = self.line(home)?.snapshot();
+        let rules = book.rules(seen.meta.under()).filter(|_| home.level() == Level::Tier);
+        let total = rules.and_then(|rules| self.to_lease_from(book, rules));
+        Some(total.and_then(|total| self.leases.spent(total, moment)).unwrap_or(seen))
     }
 
     fn to_lease_from<'a>(&'a self, book: &'a Book, rules: &'a TierPlan) -> Option<Total<'a>> {
