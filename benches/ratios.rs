@@ -1,7 +1,7 @@
 //! The table of ratios: `cargo bench --bench ratios`, or with a part of a row's name behind `--` those rows alone.
 //!
-//! Each row is measured in nine runs, one about pairs in twenty, and within a run ours and the peer's turns alternate, so that what disturbs the
-//! machine disturbs both. The ratio is that of the medians of the nine; the spread is the least and the greatest of
+//! Each row is measured in nine runs, one about pairs in twenty, and within a run ours and the peer's turns alternate, so
+//! that what disturbs the machine disturbs both. The ratio is that of the medians of the nine; the spread is the least and the greatest of
 //! the ratios of the single runs. `README.md` says what each row is.
 
 mod cases;

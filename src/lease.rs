@@ -35,7 +35,7 @@ use crate::{
     meter::Cost,
     policy::{
         book::Book,
-        plan::{CACHE_LINE, Charge, LevelPlan, Limit, Rule, StraightRate, Under},
+        plan::{CACHE_LINE, Charge, LevelPlan, Rule, StraightRate, Under},
     },
     sync::{AtomicU64, Ordering, mutant, stripes, thread_number},
 };
@@ -110,6 +110,12 @@ impl Leases {
         Line::new(self.lines.get(first..)?.get(..self.stride)?)
     }
 
+    /// The guards of all stripes of a tier's total, so that none is filled, or gives back, behind the back of who looks at the
+    /// total.
+    fn lock_all(&self, tier: u8) -> ArrayVec<Guard<'_>, MAX_STRIPES> {
+        (0..self.stripes).filter_map(|stripe| self.line(tier, stripe)).map(|stripe| stripe.lock()).collect()
+    }
+
     /// Gives the calling thread's stripe a new share of each bucket, for requests like the one of `cost`; `collided` if it
     /// just met another on the total's line, which makes that hot. Where there is too little to share, what is leased
     /// comes back.
@@ -167,9 +173,7 @@ impl Leases {
         if !line.head().may_be_leased() {
             return false;
         }
-        let stripes = (0..self.stripes).filter_map(|stripe| self.line(under.tier(), stripe));
-        // All of them, so that none is filled again behind our back.
-        let mut stripes: ArrayVec<Guard<'_>, MAX_STRIPES> = stripes.map(|stripe| stripe.lock()).collect();
+        let mut stripes = self.lock_all(under.tier());
         let mut guard = line.lock();
         if !total.is_meant_by(&guard) {
             return false;
@@ -186,18 +190,14 @@ impl Leases {
     /// under other rules than it is taken to be.
     pub(crate) fn spent(&self, total: Total<'_>, moment: &Moment<'_>) -> Option<Snapshot> {
         let Total { under, rules, line, refunds, .. } = total;
-        let stripes = (0..self.stripes).filter_map(|stripe| self.line(under.tier(), stripe));
-        // All of them, so that none gives back or is filled between a look at it and one at the total.
-        let stripes: ArrayVec<Guard<'_>, MAX_STRIPES> = stripes.map(|stripe| stripe.lock()).collect();
+        let stripes = self.lock_all(under.tier());
         let guard = line.lock();
         if !total.is_meant_by(&guard) {
             return None;
         }
         let mut seen = guard.snapshot();
-        let mut rate = 0;
         for (index, (rule, word)) in rules.rules.iter().zip(&mut seen.words).enumerate() {
-            let refunded = refunds.kept(&rule.limit, rate).refunded;
-            rate += usize::from(matches!(rule.limit, Limit::Rate(_)));
+            let refunded = refunds.kept(&rule.limit, rules.rates_before(index)).refunded;
             for stripe in &stripes {
                 let lease = lease_of(|place| stripe.word(place).unwrap_or(0), index);
                 *word = lease::give_back(&rule.limit, (*word, refunded), lease, moment);
@@ -215,17 +215,16 @@ impl Leases {
         moment: &Moment<'_>,
         next: impl Fn(&Rule, (u64, u64)) -> Option<(u64, Lease)>,
     ) {
-        let mut rate = 0;
         for (index, rule) in rules.rules.iter().enumerate() {
-            let (kept, place) = (refunds.kept(&rule.limit, rate), rate);
-            rate += usize::from(matches!(rule.limit, Limit::Rate(_)));
+            let rate = rules.rates_before(index);
+            let kept = refunds.kept(&rule.limit, rate);
             let Some(word) = guard.word(index) else { return };
             let old = lease_of(|place| stripe.word(place).unwrap_or(0), index);
             let word = lease::give_back(&rule.limit, (word, kept.refunded), old, moment);
             let (word, new) = next(rule, (word, kept.refunded)).unwrap_or((word, Lease::default()));
             guard.set_word(index, word);
             // What was served of the old lease was served after it was charged.
-            refunds.keep(&rule.limit, place, kept.afresh(word));
+            refunds.keep(&rule.limit, rate, kept.afresh(word));
             if mutant("recall_keeps_the_lease") && new == Lease::default() {
                 continue;
             }

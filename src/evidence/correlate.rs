@@ -93,7 +93,7 @@ impl Correlators {
         most_subjects: usize,
         changes: &mut Vec<Change>,
     ) -> usize {
-        (self.filled, _) = rings.fullest();
+        self.filled = rings.filled();
         let taken = rings.drain(most_observations, |observation| self.observe(&observation, changes));
         let now_s = seconds(now);
         for _ in 0..most_subjects.min(self.subjects.len()) {
@@ -117,7 +117,8 @@ impl Correlators {
         self.groups.alive()
     }
 
-    /// How many of the accounts that are followed have which factor, as [`EvidenceStatistics`](crate::EvidenceStatistics) has it.
+    /// How many of the accounts that are followed have which factor, as
+    /// [`EvidenceStatistics`](crate::EvidenceStatistics) has it.
     pub(crate) fn factors(&self) -> [u64; FACTORS] {
         self.factors.counts()
     }

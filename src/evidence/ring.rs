@@ -198,13 +198,18 @@ impl Rings {
         taken
     }
 
-    /// How many observations the fullest ring has, and how many fit into one.
-    pub(crate) fn fullest(&self) -> (u64, u64) {
+    /// How many observations the fullest ring has.
+    pub(crate) fn filled(&self) -> u64 {
         let filled = self.rings.iter().map(|ring| {
             let taken = ring.taken.tail.load(Ordering::Relaxed);
             ring.put.head.load(Ordering::Relaxed).saturating_sub(taken).min(ring.cells.len() as u64)
         });
-        (filled.max().unwrap_or(0), self.rings.first().map_or(0, |ring| ring.cells.len() as u64))
+        filled.max().unwrap_or(0)
+    }
+
+    /// How many observations fit into a ring.
+    pub(crate) fn cells(&self) -> u64 {
+        self.rings.first().map_or(0, |ring| ring.cells.len() as u64)
     }
 
     /// How many observations found no room.

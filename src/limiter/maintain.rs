@@ -137,7 +137,7 @@ impl Observer {
             bytes: (self.rings.bytes() + state.correlators.bytes()) as u64,
             dropped: self.rings.dropped(),
             ring_filled: state.correlators.filled(),
-            ring_cells: self.rings.fullest().1,
+            ring_cells: self.rings.cells(),
             refused_signals: state.correlators.refused_signals(),
             cohorts: state.correlators.cohorts() as u64,
             factors: state.correlators.factors(),

@@ -46,10 +46,11 @@ impl Limiter {
     /// Puts `plan` into force, under traffic.
     ///
     /// Rules match by tier, level, meter and name. What was spent is kept: a debt in tokens, a use in its window, what is in
-    /// flight; a rule that has come starts fresh, also where an earlier policy had it. Over an interval with a reload in it, a rate admits at most what the
-    /// componentwise larger of the two would, rate and burst. Handles ([`Tier`](crate::Tier), [`Meter`](crate::Meter),
-    /// identities, subjects) and open permits keep their meaning; a permit from before is settled by rule name, but gives
-    /// nothing back to a rate that it was charged under other rules of. Callers of a tier that is gone are refused.
+    /// flight; a rule that has come starts fresh, also where an earlier policy had it. Over an interval with a reload in it, a
+    /// rate admits at most what the componentwise larger of the two would, rate and burst. Handles ([`Tier`](crate::Tier),
+    /// [`Meter`](crate::Meter), identities, subjects) and open permits keep their meaning; a permit from before is settled by
+    /// rule name, but gives nothing back to a rate that it was charged under other rules of. Callers of a tier that is gone are
+    /// refused.
     ///
     /// Costs the compiled plan, and for each account one conversion, when it next comes or `maintain` finds it.
     ///
