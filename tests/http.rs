@@ -432,7 +432,7 @@ async fn what_is_spent_is_spent() {
     let (limiter, _clock) = limiter(POLICY);
     let world = world(limiter);
     let (audit, mut events) = trail();
-    let fails = world.gate().spends().audit(audit).layer(service_fn(|request: Request<()>| async move {
+    let fails = world.gate().audit(audit).spends().layer(service_fn(|request: Request<()>| async move {
         assert!(request.extensions().get::<Admitted>().is_none());
         Err::<Response<Full<Bytes>>, _>("broken")
     }));
@@ -450,6 +450,40 @@ async fn what_is_spent_is_spent() {
     assert_eq!(used(&world.limiter, &world.free, "requests", "rate"), 2);
     assert_eq!(used(&world.limiter, &world.free, "output_tokens", "day"), 200);
     assert_eq!(used(&world.limiter, &world.free, "requests", "in_flight"), 0);
+}
+
+/// A response is of the type that the service made, whoever answers; fields are put into it, and it settles nothing.
+#[tokio::test]
+async fn what_is_spent_leaves_the_response_as_it_is() {
+    let (limiter, _clock) = limiter(POLICY);
+    let world = world(limiter);
+    let gate = world.gate().fields_on_success().spends();
+    let service = gate.layer(service_fn(|request: Request<()>| async move {
+        assert_eq!(request.extensions().get::<Admitted>().is_some(), request.uri() == "/x");
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"hello"))))
+    }));
+    let request = |key: &str| {
+        let request = Request::get("/x").header("authorization", format!("Bearer {key}"));
+        request.body(()).expect("a request")
+    };
+    let mut answers: Vec<Response<Full<Bytes>>> = Vec::new();
+    for key in ["free", "free", "free", "nobody"] {
+        let Ok(answer) = service.clone().oneshot(request(key)).await;
+        answers.push(answer);
+    }
+    let kinds = answers.iter().map(|answer| answer.status().as_u16());
+    assert_eq!(kinds.collect::<Vec<_>>(), [200, 200, 429, 401]);
+    let fields: Vec<bool> = answers.iter().map(|answer| answer.headers().contains_key("ratelimit")).collect();
+    assert_eq!(fields, [true, true, true, false]);
+    let bodies = answers.into_iter().map(|answer| answer.into_body().collect());
+    let mut lengths = Vec::new();
+    for body in bodies {
+        let Ok(body) = body.await;
+        lengths.push(body.to_bytes().len());
+    }
+    assert_eq!(lengths[..2], [5, 5]);
+    assert!(lengths[2] > 100 && lengths[3] > 50, "{lengths:?}");
+    assert_eq!(used(&world.limiter, &world.free, "requests", "rate"), 2);
 }
 
 #[tokio::test]

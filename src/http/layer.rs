@@ -4,7 +4,7 @@ use std::{collections::hash_map::RandomState, fmt, sync::Arc};
 
 use tower_layer::Layer;
 
-use super::{extract::Extract, service::Gate};
+use super::{extract::Extract, service::Gate, spend::SpendLayer};
 use crate::limiter::{Audit, Limiter};
 
 /// Puts a [`Gate`] before a service. Cheap to clone.
@@ -60,20 +60,18 @@ impl GateLayer {
         self
     }
 
-    /// Charges costs finally, as [`Limiter::check`] does, in place of reserving them: for requests whose cost is known when
-    /// they come. Nothing can be reported, nothing is given back whatever happens, and rules
-    /// on what is in flight hold nothing.
-    #[must_use]
-    pub fn spends(mut self) -> GateLayer {
-        Arc::make_mut(&mut self.settings).spends = true;
-        self
-    }
-
     /// Tells `audit` of each decision and settlement.
     #[must_use]
     pub fn audit(mut self, audit: Arc<dyn Audit>) -> GateLayer {
         Arc::make_mut(&mut self.settings).audit = Some(audit);
         self
+    }
+
+    /// Charges costs finally, as [`Limiter::check`] does, in place of reserving them: for requests whose cost is known when
+    /// they come. Nothing can be reported, nothing is given back whatever happens, and rules on what is in flight hold nothing. Responses keep their type.
+    pub fn spends(mut self) -> SpendLayer {
+        Arc::make_mut(&mut self.settings).spends = true;
+        SpendLayer::new(self.settings)
     }
 }
 

@@ -24,7 +24,9 @@
 //!
 //! A request is reserved when it comes and settled when its response has ended, which is what a stream needs, a rule on what is
 //! in flight, and a request that may fail and shall then cost nothing. Where every request costs what it costs, whatever
-//! becomes of it, [`GateLayer::spends`] charges it when it comes: one look at its limits in place of two.
+//! becomes of it, [`GateLayer::spends`] charges it when it comes: one look at its limits in place of two, and the response's
+//! body is left as it is. An answer is then a body of the service's own type, which has to be `From<Bytes>`. axum's is; tonic's
+//! is not, so that a service of its goes behind an axum router, or behind `tower::util::MapResponseLayer` with another body.
 //!
 //! # Ways out
 //!
@@ -56,6 +58,7 @@ mod future;
 mod grpc;
 mod layer;
 mod service;
+mod spend;
 mod usage;
 // The tests' policy is text.
 #[cfg(all(test, feature = "toml"))]
@@ -68,4 +71,5 @@ pub use extract::{Ask, Asks, Extract, Who};
 pub use future::ResponseFuture;
 pub use layer::GateLayer;
 pub use service::Gate;
+pub use spend::{Spend, SpendFuture, SpendLayer};
 pub use usage::Admitted;

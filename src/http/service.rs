@@ -33,7 +33,7 @@ pub struct Gate<S> {
 }
 
 /// What becomes of a request.
-enum Verdict {
+pub(super) enum Verdict {
     Pass,
     Admit(Held),
     Answer(Response<Bytes>),
@@ -54,39 +54,38 @@ impl Settings {
         let held = Held::reserve(self, caller, cost)?;
         Ok((held.receipt(), Some(held)))
     }
-}
 
-impl<S> Gate<S> {
-    pub(super) fn new(inner: S, settings: Arc<Settings>) -> Gate<S> {
-        Gate { inner, settings }
-    }
-
-    fn judge(&self, parts: &Parts) -> Verdict {
-        let settings = &self.settings;
-        let asked = settings.extract.extract(parts);
+    pub(super) fn judge(self: &Arc<Self>, parts: &Parts) -> Verdict {
+        let asked = self.extract.extract(parts);
         let wanted = match asked.as_ref().map(Ask::wanted) {
             Ok(Some(wanted)) => wanted,
             Ok(None) => return Verdict::Pass,
             Err(rejection) => return Verdict::Answer(answer::rejected(rejection, Protocol::of(parts))),
         };
         let decided = match &wanted.attributes {
-            Some(known) => settings.charge(&wanted.identity.with(known), &wanted.cost),
-            None => settings.charge(&wanted.identity, &wanted.cost),
+            Some(known) => self.charge(&wanted.identity.with(known), &wanted.cost),
+            None => self.charge(&wanted.identity, &wanted.cost),
         };
         match decided {
             Ok((receipt, held)) => {
-                if let Some(audit) = &settings.audit {
+                if let Some(audit) = &self.audit {
                     audit.admitted(&wanted.identity, &wanted.cost, &receipt);
                 }
                 held.map_or(Verdict::Pass, Verdict::Admit)
             }
             Err(denial) => {
-                if let Some(audit) = &settings.audit {
+                if let Some(audit) = &self.audit {
                     audit.denied(&wanted.identity, &wanted.cost, &denial);
                 }
-                Verdict::Answer(answer::denied(settings, &denial, wanted, Protocol::of(parts)))
+                Verdict::Answer(answer::denied(self, &denial, wanted, Protocol::of(parts)))
             }
         }
+    }
+}
+
+impl<S> Gate<S> {
+    pub(super) fn new(inner: S, settings: Arc<Settings>) -> Gate<S> {
+        Gate { inner, settings }
     }
 }
 
@@ -106,7 +105,7 @@ where
 
     fn call(&mut self, request: Request<A>) -> ResponseFuture<S::Future> {
         let (mut parts, body) = request.into_parts();
-        let held = match self.judge(&parts) {
+        let held = match self.settings.judge(&parts) {
             Verdict::Pass => None,
             Verdict::Admit(held) => {
                 parts.extensions.insert(held.admitted());
