@@ -280,6 +280,12 @@ impl<'a> Guard<'a> {
         self.rewrite(self.meta().converted(under), words, refunds);
     }
 
+    /// The same subject in another plan, under rules of its tier that count as before: words and permits go on to hold.
+    pub(crate) fn relabel(&mut self, under: Under) {
+        let meta = self.meta().relabeled(under);
+        self.set_meta(meta);
+    }
+
     /// Another subject in this slot, or nobody: a new generation, no factor, no open permit.
     pub(crate) fn replace(&mut self, holder: Option<(&Key, Under)>, words: &[u64], refunds: Refunds<'_>) {
         if !mutant("replacement_keeps_generation") {

@@ -134,6 +134,49 @@ fn what_was_spent_is_kept_by_name() {
     }
 }
 
+/// A stream gives back what it did not use, however often the policy was changed elsewhere meanwhile; nothing to the rates of
+/// a level whose rules were.
+#[test]
+fn permits_give_back_across_changes_elsewhere() {
+    let policy = |organization: u32, other: u32, zone: &str| {
+        with_head(&format!(
+            "[tiers.free]\nzone = {zone:?}\n\
+            account.tokens = [{{ rate = \"60/min\", burst = 1000 }}, {{ quota = \"9000/day\" }}, {{ in_flight = 5000 }}]\n\
+            organization.tokens = {{ rate = \"60/min\", burst = {organization} }}\n\
+            total.tokens = {{ rate = \"600/min\", burst = 100_000 }}\n\
+            [tiers.paid]\ntotal.tokens = {{ rate = \"1/s\", burst = {other} }}\n"
+        ))
+    };
+    for helped in [false, true] {
+        let world = World::new(policy(2000, 10, "UTC"));
+        let World { limiter, clock } = &world;
+        let caller = world.account("free", 7).in_organization(limiter.organization("o"));
+        let permit = limiter.reserve(&caller, &world.cost(0, 800)).expect("admitted");
+        let bring_over = || while helped && limiter.maintain().behind {};
+        for other in 11..30 {
+            limiter.reload(policy(2000, other, "UTC")).expect("a policy");
+            bring_over();
+            clock.advance_nanos(SECOND / 100);
+            // Between two plans or under each: what is open is known as it was.
+            if other % 3 == 0 {
+                assert!(limiter.check(&caller, &world.cost(0, 1)).is_ok());
+            }
+        }
+        limiter.reload(policy(1999, 30, "UTC")).expect("a policy");
+        bring_over();
+        let settlement = permit.settle(&world.cost(0, 100));
+        // Of the organization only if its line was brought over before.
+        let clipped = if helped { 700 } else { 0 };
+        assert_eq!(settlement.clipped(limiter.meter("tokens").expect("it")), clipped);
+        let used = |rule| world.used_of(&caller, rule);
+        assert_eq!(used("account/tokens/rate"), 106);
+        assert_eq!(used("organization/tokens/rate"), 106 + clipped);
+        assert_eq!(used("account/tokens/day"), 106);
+        assert_eq!(used("account/tokens/in_flight"), 0);
+        assert_eq!(used("tier/tokens/rate"), 105);
+    }
+}
+
 #[test]
 fn parked_accounts_are_brought_over_too() {
     let head = "version = 1\nmeters = [\"requests\"]\n\

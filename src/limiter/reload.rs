@@ -49,8 +49,8 @@ impl Limiter {
     /// flight; a rule that has come starts fresh, also where an earlier policy had it. Over an interval with a reload in it, a
     /// rate admits at most what the componentwise larger of the two would, rate and burst. Handles ([`Tier`](crate::Tier),
     /// [`Meter`](crate::Meter), identities, subjects) and open permits keep their meaning; a permit from before is settled by
-    /// rule name, but gives nothing back to a rate that it was charged under other rules of. Callers of a tier that is gone are
-    /// refused.
+    /// rule name, but gives nothing back to a rate where its tier's rules of that level have changed. Callers of a tier that is
+    /// gone are refused.
     ///
     /// Costs the compiled plan, and for each account one conversion, when it next comes or `maintain` finds it.
     ///

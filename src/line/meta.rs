@@ -89,6 +89,11 @@ impl Meta {
         self.0 & MOVED != 0
     }
 
+    /// The same subject under rules that count as those do that it is under, of the same tier.
+    pub(super) fn relabeled(self, under: Under) -> Meta {
+        Meta(self.0 & !(Under::MASK << UNDER_SHIFT) | under.bits() << UNDER_SHIFT)
+    }
+
     /// The same subject under other rules, in the next epoch.
     pub(super) fn converted(self, under: Under) -> Meta {
         let epoch = u64::from(self.epoch().wrapping_add(1)) & EPOCH_MASK;

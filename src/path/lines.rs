@@ -236,8 +236,12 @@ impl Lines {
             self.count_move(guard.meta(), tier);
         }
         let new = book.rules(to)?.level(level);
-        let words = match book.rules(from) {
-            Some(old) => bucket::convert(old.level(level), new, &guard.snapshot().words, moment),
+        let words = match book.rules(from).map(|old| old.level(level)) {
+            Some(old) if from.tier() == tier && old.counts_like(new) => {
+                guard.relabel(to);
+                return Some(guard);
+            }
+            Some(old) => bucket::convert(old, new, &guard.snapshot().words, moment),
             // Of a tier that has just come: nobody was charged there yet.
             None => [0; MAX_RULES],
         };

@@ -396,8 +396,11 @@ impl Subjects {
         if from == to || guard.meta().kind() == 0 || !book.is_latest() {
             return;
         }
-        let words = guard.snapshot().words;
         let (Some(old), Some(new)) = (self.rules(book, from), self.rules(book, to)) else { return };
+        if old.counts_like(new) {
+            return guard.relabel(to);
+        }
+        let words = guard.snapshot().words;
         let words = if is_parked {
             self.packed(new, &self.unpacked(book, &words, from, to, moment))
         } else {

@@ -1,6 +1,6 @@
 //! Which rule of one plan is which of another's.
 
-use super::{Plan, Rule, TierPlan};
+use super::{LevelPlan, Plan, Rule, TierPlan};
 use crate::decision::Level;
 
 /// When a rule came to its tier: from then on until it goes, it is one rule, whatever its numbers. What comes back under an
@@ -23,6 +23,16 @@ impl Rule {
     /// subject from another tier goes by name.
     pub(crate) fn continues_as(&self, to: &Rule) -> bool {
         self.is_named_as(to) && (self.born.tier != to.born.tier || self.born.turn == to.born.turn)
+    }
+}
+
+impl LevelPlan {
+    /// Whether words under it are words under `to`, and what permits noted of them goes on to hold.
+    pub(crate) fn counts_like(&self, to: &LevelPlan) -> bool {
+        let same = |(rule, to): (&Rule, &Rule)| {
+            rule.limit == to.limit && rule.is_named_as(to) && rule.born == to.born
+        };
+        self.rules.len() == to.rules.len() && self.rules.iter().zip(&to.rules).all(same)
     }
 }
 
