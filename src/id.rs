@@ -245,13 +245,64 @@ impl Tier {
     }
 }
 
+/// A zone that a limiter's policy has among its `zones`, found by name once ([`Limiter::zone`](crate::Limiter::zone)) and kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Zone(u8);
+
+impl Zone {
+    pub(crate) fn from_index(index: usize) -> Option<Zone> {
+        u8::try_from(index + 1).ok().map(Zone)
+    }
+
+    /// Its place in the policy's list, counted from 1; 0 for none.
+    #[inline]
+    pub(crate) fn as_u8(self) -> u8 {
+        self.0
+    }
+}
+
 /// An organization, hashed once ([`Limiter::organization`](crate::Limiter::organization)) and kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Organization {
     pub(crate) key: Key,
+    pub(crate) zone: Zone,
 }
 
-/// Who makes a request: an account, its organization if it has one, its tier, and since when it exists.
+impl Organization {
+    /// The same organization in a zone of its own: its quotas and those of its accounts follow that, and not its tier's. What
+    /// many share stays as it is: the tier's total, pool and cohorts.
+    ///
+    /// When it comes in another zone than before, a window that it was in goes on until it ends. The window of the new zone in
+    /// which that end lies counts as the same one: what was used is used there, too. So nothing is granted twice, however
+    /// often it moves, and it waits for one window at the most.
+    ///
+    /// ```
+    /// use tollgate::{Limiter, Plan};
+    ///
+    /// let plan = Plan::from_toml(
+    ///     r#"
+    ///     version = 1
+    ///     zones = ["Europe/Berlin", "America/New_York"]
+    ///     meters = ["requests"]
+    ///     capacity = { accounts = 1000, organizations = 100 }
+    ///     [tiers.free]
+    ///     total = "unlimited"
+    ///     organization.requests = { quota = "1k/day" }
+    ///     "#,
+    /// )?;
+    /// let limiter = Limiter::builder(plan).build()?;
+    /// let (free, berlin) = (limiter.tier("free").unwrap(), limiter.zone("Europe/Berlin").unwrap());
+    /// let acme = limiter.organization("acme").in_zone(berlin);
+    /// let _caller = limiter.identity(free, "acct_17").in_organization(acme);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn in_zone(self, zone: Zone) -> Organization {
+        Organization { zone, ..self }
+    }
+}
+
+/// Who makes a request: an account, its organization if it has one, with its zone, its tier, and since when it exists.
 ///
 /// Built once, when the caller is authenticated ([`Limiter::identity`](crate::Limiter::identity)); `Copy`, and
 /// already hashed. It means something only to the limiter that built it and to that limiter's clones.
@@ -260,18 +311,21 @@ pub struct Identity {
     pub(crate) account: Key,
     pub(crate) organization: Option<Key>,
     pub(crate) tier: Tier,
+    /// Of the organization.
+    pub(crate) zone: Zone,
     pub(crate) since: Option<i64>,
 }
 
 impl Identity {
     pub(crate) fn new(account: Key, tier: Tier) -> Identity {
-        Identity { account, organization: None, tier, since: None }
+        Identity { account, organization: None, tier, zone: Zone::default(), since: None }
     }
 
     /// The same caller as a member of `organization`.
     #[must_use]
     pub fn in_organization(mut self, organization: Organization) -> Identity {
         self.organization = Some(organization.key);
+        self.zone = organization.zone;
         self
     }
 

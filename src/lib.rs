@@ -58,7 +58,7 @@ pub use calendar::{Period, Weekday};
 pub use checkpoint::FileStore;
 pub use checkpoint::{Block, CheckpointError, Counted, MemoryStore, Store, StoreError, Usage};
 pub use decision::{Denial, Level, Name, Receipt, Retry, RuleName};
-pub use id::{Fingerprint, Id, Identity, KeptId, Organization, Tier};
+pub use id::{Fingerprint, Id, Identity, KeptId, Organization, Tier, Zone};
 pub use limiter::{
     Attribute, AttributeValue, Attributes, Audit, BuildError, Builder, Caller, CheckpointStatus,
     Checkpointing, DryRun, DryRunRule, DryRunTier, Evidence, EvidenceStatistics, Explanation, Export,

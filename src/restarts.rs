@@ -44,7 +44,7 @@
 //! - A clock that shows an earlier time than the checkpoint holds all windows until it has caught up
 //!   ([`Restored::clock_behind`](crate::Restored::clock_behind)). Nothing has come back to rates then.
 //! - Rules match by tier, level, meter and name, as when a policy is reloaded: in another zone, what counts in the window of
-//!   then counts in today's; a rule that has come starts fresh; what may have been renamed is refused, unless the policy says
+//!   then counts in today's, where the policy has that of then no more; a rule that has come starts fresh; what may have been renamed is refused, unless the policy says
 //!   `fresh = true`.
 //! - Of a tier that is gone, what is owed stays with its accounts, and goes along to whatever tier they come with.
 //! - Where the tables have become smaller, who finds no place is charged on the line of all such, which owes at least as much.

@@ -7,6 +7,7 @@
 //! - with time that stands still, moves by a nanosecond or by ten years, or is read before others were decided;
 //! - a new account has a part of its own limits and pays the pool as well, what many share keeps a part for the light, and
 //!   who was reported gets nothing that it would not have got;
+//! - organizations whose accounts come from different zones, and from another every three days, have one window after another;
 //! - over the whole run no rate rule is over in any interval, told without the model;
 //! - liveness: admissions, refusals, settlements, clipped refunds, cut overages and late decisions all happen in
 //!   numbers, and what the model leaves open is rare.
@@ -20,7 +21,7 @@ use model::{
     Operation, Outcome, PolicyModel, Settling,
     operation::MOST_NANOS,
     run,
-    samples::{everything, guarded, narrow, rates_only},
+    samples::{everything, guarded, narrow, rates_only, zoned},
 };
 use proptest::{
     prelude::*,
@@ -160,6 +161,15 @@ fn a_reported_account_gets_less() {
     assert_eq!((untouched.admitted, untouched.tightened), (12, 0));
     assert!(reported.admitted > 0 && reported.tightened > 3, "{reported:?}");
     assert_eq!(reported.admitted + reported.refused, 12);
+}
+
+/// Accounts that change zone, of organizations whose accounts are never in one.
+#[test]
+fn organizations_in_zones() {
+    let outcome = run_all(&zoned(), CASES, 160);
+    assert_lively(outcome);
+    let Outcome { settled, behind, .. } = outcome;
+    assert!(settled > 1_000 && behind > 30, "{outcome:?}");
 }
 
 #[test]

@@ -58,6 +58,7 @@ fn form() {
         ("total as some word", "version = 1\nmeters = [\"a\"]\n[tiers.t]\ntotal = \"none\"\n".to_owned()),
         ("a meter as number", "version = 1\nmeters = [\"a\", 5, { nam = \"b\" }]\n".to_owned()),
         ("a zone unknown", with("zone = \"Europe/Berln\"")),
+        ("zones", with("zones = [\"Europe/Berln\", \"UTC\",\n  \"UTC\"]")),
         ("memory", with("memory = \"2gigs\"")),
         (
             "several at once",

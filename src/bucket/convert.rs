@@ -5,7 +5,7 @@
 //! has no counterpart starts fresh.
 
 use super::{Moment, quota, rate};
-use crate::policy::plan::{LevelPlan, Limit, MAX_RULES, Rule};
+use crate::policy::plan::{Follows, LevelPlan, Limit, MAX_RULES, Quota, Rule};
 
 /// A bucket's debt is kept up to this many ticks: at 8 ticks a nanosecond, the most that a rate has, that is 18
 /// years of supply.
@@ -28,6 +28,24 @@ pub(crate) fn convert(
     converted
 }
 
+/// The word of a bucket of `old`, whose calendars are now at these `places`, as one of `new`, which is the same rule; where there
+/// is no such calendar any more, its use counts in the present window of the quota's own.
+pub(crate) fn replaced(
+    old: &Quota,
+    new: &Quota,
+    word: u64,
+    places: &[Option<u8>],
+    moment: &Moment<'_>,
+) -> u64 {
+    let Some(place) = quota::place(old, word) else { return 0 };
+    match places.get(usize::from(place)).copied().flatten() {
+        Some(place) => quota::carry_over(old, new, word, place),
+        None => moment
+            .window(new.calendar)
+            .map_or(0, |(_, window)| quota::restate(new, quota::unpack(old, word).1, window)),
+    }
+}
+
 fn convert_word(from: &Rule, to: &Rule, word: u64, moment: &Moment<'_>) -> u64 {
     match (&from.limit, &to.limit) {
         _ if from.limit == to.limit => word,
@@ -43,12 +61,16 @@ fn convert_word(from: &Rule, to: &Rule, word: u64, moment: &Moment<'_>) -> u64 {
             }
         }
         (Limit::Quota(old), Limit::Quota(new)) => {
-            let used = super::used(&from.limit, word, moment);
-            match moment.window(new.calendar) {
-                Some(_) if old.calendar == new.calendar => quota::carry_over(old, new, word),
-                Some((_, window)) => quota::restate(new, used, window),
-                None => 0,
+            // Fresh, it may come to be in the windows of any calendar.
+            let place = match quota::place(old, word).filter(|_| word != 0 || new.calendars == 0) {
+                Some(place) => place,
+                None => return 0,
+            };
+            if old.period == new.period && (place == new.calendar || place < new.calendars) {
+                return quota::carry_over(old, new, word, place);
             }
+            let used = super::used(&from.limit, word, &moment.following(Follows::Bucket));
+            moment.window(new.calendar).map_or(0, |(_, window)| quota::restate(new, used, window))
         }
         (Limit::Budget { .. }, Limit::Budget { .. }) | (Limit::InFlight { .. }, Limit::InFlight { .. }) => {
             word

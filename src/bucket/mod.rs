@@ -6,69 +6,22 @@
 
 mod convert;
 pub(crate) mod lease;
+mod moment;
 pub(crate) mod quota;
 pub(crate) mod rate;
 pub(crate) mod refund;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use convert::convert;
+pub(crate) use convert::{convert, replaced};
+pub(crate) use moment::Moment;
 pub(crate) use refund::{KEPT_WORDS, Kept};
 
-use std::sync::Arc;
-
 use crate::{
-    calendar::Calendar,
     decision::{Level, Refusal, Wait},
-    policy::plan::{Limit, Quota, Rule, UNLIMITED},
-    time::{Anchor, Nanos},
+    policy::plan::{Limit, Rule, UNLIMITED},
 };
-
-/// When a decision is taken: limiter time, and what turns it into calendar time.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment<'a> {
-    pub(crate) now: u64,
-    pub(crate) anchor: Anchor,
-    pub(crate) calendars: &'a [Arc<Calendar>],
-}
-
-impl Moment<'_> {
-    #[inline]
-    pub(crate) fn unix(&self) -> i64 {
-        self.anchor.unix(self.now)
-    }
-
-    /// Limiter time of an instant of unix time.
-    fn limiter_time(&self, unix: i64) -> u64 {
-        self.anchor.limiter_time(unix)
-    }
-
-    /// The window that a quota is in.
-    pub(crate) fn window_of(&self, quota: &Quota) -> Option<crate::calendar::Window> {
-        self.window(quota.calendar).map(|(_, window)| window)
-    }
-
-    #[inline]
-    fn window(&self, calendar: u8) -> Option<(&Calendar, crate::calendar::Window)> {
-        let calendar = self.calendars.get(usize::from(calendar))?;
-        Some((calendar, calendar.window_at(self.unix())))
-    }
-
-    /// The same with `now` moved to the start of the window that `word` is in, for a request that is behind it.
-    pub(crate) fn caught_up_with(mut self, limit: &Limit, word: u64) -> Self {
-        let before = self.now;
-        if let Limit::Quota(quota) = limit
-            && let Some(calendar) = self.calendars.get(usize::from(quota.calendar))
-        {
-            let number = u32::try_from(quota::unpack(quota, word).0).unwrap_or(u32::MAX);
-            let start = self.limiter_time(calendar.start_of(number));
-            self.now = start;
-        }
-        // Later in any case, so that catching up comes to an end.
-        self.now = Nanos::new(self.now.max(before.saturating_add(1))).as_u64();
-        self
-    }
-}
+use moment::Entered;
 
 /// What a subject's costs are multiplied by, in sixteenths: at least 1 by tightening; an operator may grant less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -196,8 +149,8 @@ pub(crate) fn step(
 fn step_counted(limit: &Limit, word: u64, amount: u64, mode: Mode, moment: Moment<'_>) -> Step {
     let admitted = match limit {
         Limit::Rate(_) => None,
-        Limit::Quota(quota) => match moment.window(quota.calendar) {
-            Some((_, window)) => return quota::charge(quota, word, amount, window),
+        Limit::Quota(quota) => match moment.enter(quota, word) {
+            Some(Entered { word, window, .. }) => return quota::charge(quota, word, amount, window),
             // A plan has every calendar that its quotas name.
             None => None,
         },
@@ -248,8 +201,8 @@ pub(crate) fn force(
     match limit {
         Limit::Rate(rate) => rate::overage(rate, word, amount, factor, moment.now).0,
         Limit::Quota(quota) => moment
-            .window(quota.calendar)
-            .map_or(word, |(_, window)| quota::force(quota, word, amount, window)),
+            .enter(quota, word)
+            .map_or(word, |Entered { word, window, .. }| quota::force(quota, word, amount, window)),
         Limit::InFlight { .. } if mode == Mode::Spend => word,
         Limit::Budget { .. } | Limit::InFlight { .. } => word.saturating_add(amount),
     }
@@ -258,6 +211,11 @@ pub(crate) fn force(
 #[inline]
 fn within(used: u64, amount: u64, limit: u64) -> Option<u64> {
     used.checked_add(amount).filter(|sum| *sum <= limit)
+}
+
+/// Whether a charge that makes `next` of a quota's word has brought the bucket to another zone.
+pub(crate) fn changes_zone(limit: &Limit, word: u64, next: u64) -> bool {
+    matches!(limit, Limit::Quota(quota) if word != 0 && (word ^ next) & quota.place_mask() != 0)
 }
 
 /// Why [`step`] refused, or [`keeps`] did for `withheld` tokens.
@@ -271,8 +229,8 @@ pub(crate) fn refusal(
 ) -> Refusal {
     match limit {
         Limit::Rate(rate) => rate::refusal(rate, word, amount, factor, withheld, moment.now),
-        Limit::Quota(quota) => match moment.window(quota.calendar) {
-            Some((calendar, window)) => {
+        Limit::Quota(quota) => match moment.foresee(quota, word) {
+            Some(Entered { word, calendar, window }) => {
                 quota::refusal(quota, calendar, word, (amount, withheld), window, |unix| {
                     moment.limiter_time(unix)
                 })
@@ -294,7 +252,7 @@ pub(crate) fn refusal(
 pub(crate) fn is_idle(limit: &Limit, word: u64, moment: &Moment<'_>) -> bool {
     match limit {
         Limit::Rate(rate) => word <= rate::supply(rate, moment.now),
-        Limit::Quota(_) => used(limit, word, moment) == 0,
+        Limit::Quota(quota) => moment.is_over(quota, word),
         // What only counts decides nothing.
         Limit::Budget { limit: UNLIMITED } => true,
         Limit::Budget { .. } | Limit::InFlight { .. } => word == 0,
@@ -306,8 +264,8 @@ pub(crate) fn used(limit: &Limit, word: u64, moment: &Moment<'_>) -> u64 {
     match limit {
         Limit::Rate(rate) => rate::owed(rate, word, moment.now),
         Limit::Quota(quota) => moment
-            .window(quota.calendar)
-            .map_or(0, |(_, window)| quota::used_in(quota, word, u64::from(window.number))),
+            .enter(quota, word)
+            .map_or(0, |Entered { word, window, .. }| quota::used_in(quota, word, window.number.into())),
         Limit::Budget { .. } | Limit::InFlight { .. } => word,
     }
 }
@@ -324,21 +282,12 @@ pub(crate) fn left(limit: &Limit, word: u64, factor: Factor, moment: &Moment<'_>
 
 /// When a rule is whole again, if only time passes.
 pub(crate) fn full_at(limit: &Limit, word: u64, moment: &Moment<'_>) -> Wait {
-    if is_idle(limit, word, moment) {
-        return Wait::At(moment.now);
-    }
     match limit {
+        Limit::Quota(_) if used(limit, word, moment) == 0 => Wait::At(moment.now),
+        // A request for all of it would be admitted then.
+        Limit::Quota(quota) => refusal(limit, word, quota.limit, Factor::ONE, 0, *moment).wait,
+        _ if is_idle(limit, word, moment) => Wait::At(moment.now),
         Limit::Rate(rate) => rate::full_at(rate, word),
-        Limit::Quota(quota) => match moment.window(quota.calendar) {
-            // A request for all of it would be admitted then.
-            Some((calendar, window)) => {
-                quota::refusal(quota, calendar, word, (quota.limit, 0), window, |unix| {
-                    moment.limiter_time(unix)
-                })
-                .wait
-            }
-            None => Wait::Never,
-        },
         Limit::Budget { .. } => Wait::Never,
         Limit::InFlight { .. } => Wait::OnRelease,
     }
@@ -349,11 +298,19 @@ pub(crate) fn full_at(limit: &Limit, word: u64, moment: &Moment<'_>) -> Wait {
 pub(crate) fn not_before(limit: &Limit, word: u64, moment: &Moment<'_>) -> u64 {
     match limit {
         Limit::Rate(rate) => word.max(rate::supply(rate, moment.now)),
-        // Windows count up in the higher bits.
-        Limit::Quota(quota) => {
-            moment.window_of(quota).map_or(word, |window| word.max(quota::restate(quota, 0, window)))
-        }
+        Limit::Quota(quota) => moment
+            .enter(quota, word)
+            .map_or(word, |Entered { word, window, .. }| quota::not_before(quota, word, window)),
         Limit::Budget { .. } | Limit::InFlight { .. } => word,
+    }
+}
+
+/// A word that owes as much as either of two.
+pub(crate) fn greater(limit: &Limit, one: u64, other: u64) -> u64 {
+    match limit {
+        Limit::Quota(quota) => quota::greater(quota, one, other),
+        // Words grow with what is owed.
+        Limit::Rate(_) | Limit::Budget { .. } | Limit::InFlight { .. } => one.max(other),
     }
 }
 
@@ -381,7 +338,7 @@ pub(crate) fn open(limit: &Limit, words: Words, opened: Opened, now: u64) -> (u6
     let Words { word, kept } = words;
     match limit {
         Limit::Rate(rate) => refund::open(rate, word, kept, opened, now),
-        Limit::Quota(quota) => (quota::unpack(quota, word).0, kept),
+        Limit::Quota(quota) => (quota::mark(quota, word), kept),
         Limit::Budget { .. } | Limit::InFlight { .. } => (0, kept),
     }
 }
@@ -438,12 +395,17 @@ pub(crate) fn settle(
             Settled { words: Words { word, kept }, clipped: 0, cut }
         }
         (Limit::Quota(quota), _) if back > 0 => {
-            plain(mark.map_or(word, |charged| quota::refund(quota, word, charged, back)))
+            let is_charged = mark == Some(quota::mark(quota, word));
+            plain(if is_charged {
+                quota::refund(quota, word, quota::unpack(quota, word).0, back)
+            } else {
+                word
+            })
         }
         (Limit::Quota(quota), _) => plain(
             moment
-                .window(quota.calendar)
-                .map_or(word, |(_, window)| quota::overage(quota, word, extra, window)),
+                .enter(quota, word)
+                .map_or(word, |Entered { word, window, .. }| quota::overage(quota, word, extra, window)),
         ),
         (Limit::Budget { .. }, Some(_)) => plain(word.saturating_sub(back).saturating_add(extra)),
         (Limit::Budget { .. }, None) => plain(word.saturating_add(extra)),

@@ -17,7 +17,40 @@ use crate::{
 /// Window number and use of a word.
 #[inline]
 pub(crate) fn unpack(quota: &Quota, word: u64) -> (u64, u64) {
-    (word >> quota.use_bits, word & mask(quota))
+    (word >> Quota::number_shift(quota.period), word & mask(quota))
+}
+
+/// The window's number alone.
+pub(crate) fn number(quota: &Quota, word: u64) -> u32 {
+    // Windows have fewer numbers.
+    u32::try_from(unpack(quota, word).0).unwrap_or(u32::MAX)
+}
+
+/// The place of the calendar that a word is in the windows of; `None` of a fresh one, which may come to be in any.
+#[inline]
+pub(crate) fn place(quota: &Quota, word: u64) -> Option<u8> {
+    match (quota.calendars, word) {
+        (0, _) => Some(quota.calendar),
+        (_, 0) => None,
+        _ => Some(((word & quota.place_mask()) >> quota.use_bits) as u8),
+    }
+}
+
+/// The same word in the windows of the calendar at `place`.
+pub(crate) fn in_place(quota: &Quota, word: u64, place: u8) -> u64 {
+    let mask = quota.place_mask();
+    word & !mask | u64::from(place) << quota.use_bits & mask
+}
+
+/// The use of a word as one of window `number` of the calendar at `place`.
+pub(crate) fn moved(quota: &Quota, word: u64, number: u32, place: u8) -> u64 {
+    let moved = pack(quota, 0, u64::from(number), unpack(quota, word).1) | word & forgiven(quota);
+    in_place(quota, moved, place)
+}
+
+/// What tells the window that a word is in from all others, under whatever policy: number and calendar.
+pub(crate) fn mark(quota: &Quota, word: u64) -> u64 {
+    unpack(quota, word).0 | u64::from(place(quota, word).unwrap_or(quota.calendar)) << u32::BITS
 }
 
 /// The flag of a word.
@@ -26,9 +59,10 @@ fn forgiven(quota: &Quota) -> u64 {
     1 << (quota.use_bits - 1)
 }
 
+/// In the calendar that `word` is in.
 #[inline]
-fn pack(quota: &Quota, number: u64, used: u64) -> u64 {
-    (number << quota.use_bits) | used.min(mask(quota))
+fn pack(quota: &Quota, word: u64, number: u64, used: u64) -> u64 {
+    number << Quota::number_shift(quota.period) | word & quota.place_mask() | used.min(mask(quota))
 }
 
 #[inline]
@@ -53,12 +87,12 @@ fn carried(quota: &Quota, word: u64, windows: u64) -> u64 {
 #[inline]
 pub(crate) fn charge(quota: &Quota, word: u64, amount: u64, window: Window) -> Step {
     let number = u64::from(window.number);
-    if word >> quota.use_bits > number {
+    if unpack(quota, word).0 > number {
         return Step::Behind;
     }
     let used = used_in(quota, word, number);
     if used <= quota.limit && amount <= quota.limit - used {
-        Step::Admit(pack(quota, number, used + amount))
+        Step::Admit(pack(quota, word, number, used + amount))
     } else {
         Step::Refuse
     }
@@ -96,7 +130,7 @@ const MOST_WINDOWS: u128 = 1_000;
 pub(crate) fn refund(quota: &Quota, word: u64, charged: u64, amount: u64) -> u64 {
     let (held, used) = unpack(quota, word);
     if held == charged {
-        pack(quota, held, used.saturating_sub(amount)) | word & forgiven(quota)
+        pack(quota, word, held, used.saturating_sub(amount)) | word & forgiven(quota)
     } else {
         word
     }
@@ -104,28 +138,48 @@ pub(crate) fn refund(quota: &Quota, word: u64, charged: u64, amount: u64) -> u64
 
 /// Records what was settled beyond the reservation, whatever the limit.
 pub(crate) fn overage(quota: &Quota, word: u64, extra: u64, window: Window) -> u64 {
-    let held = word >> quota.use_bits;
+    let (held, _) = unpack(quota, word);
     let number = u64::from(window.number).max(held);
     let flag = if number == held { word & forgiven(quota) } else { 0 };
-    pack(quota, number, used_in(quota, word, number).saturating_add(extra)) | flag
+    pack(quota, word, number, used_in(quota, word, number).saturating_add(extra)) | flag
 }
 
 /// Charges `amount` whatever the limit; what is beyond counts in this window, and in no other.
 pub(crate) fn force(quota: &Quota, word: u64, amount: u64, window: Window) -> u64 {
-    let number = u64::from(window.number).max(word >> quota.use_bits);
-    pack(quota, number, used_in(quota, word, number).saturating_add(amount)) | forgiven(quota)
+    let number = u64::from(window.number).max(unpack(quota, word).0);
+    pack(quota, word, number, used_in(quota, word, number).saturating_add(amount)) | forgiven(quota)
 }
 
-/// The word of a bucket of `old` as one of `new`, which has the same windows.
+/// The word of a bucket of `old` as one of `new`, in the same windows: those of the calendar at `place`.
 ///
 /// What another policy allowed in a window counts in that window, and in no other.
-pub(crate) fn carry_over(old: &Quota, new: &Quota, word: u64) -> u64 {
+pub(crate) fn carry_over(old: &Quota, new: &Quota, word: u64, place: u8) -> u64 {
     let (number, used) = unpack(old, word);
     let allowed = used <= old.limit || word & forgiven(old) != 0;
-    pack(new, number, used) | if allowed && used > new.limit { forgiven(new) } else { 0 }
+    let flag = if allowed && used > new.limit { forgiven(new) } else { 0 };
+    in_place(new, pack(new, 0, number, used) | flag, place)
 }
 
-/// The word that counts `used` in `window`.
+/// The word that counts `used` in `window` of the quota's own calendar.
 pub(crate) fn restate(quota: &Quota, used: u64, window: Window) -> u64 {
-    pack(quota, u64::from(window.number), used)
+    in_place(quota, pack(quota, 0, u64::from(window.number), used), quota.calendar)
+}
+
+/// The word of a bucket that is in `window` at the least: what it had carried over until then is used there.
+pub(crate) fn not_before(quota: &Quota, word: u64, window: Window) -> u64 {
+    let number = u64::from(window.number);
+    if number <= unpack(quota, word).0 {
+        word
+    } else {
+        pack(quota, word, number, used_in(quota, word, number))
+    }
+}
+
+/// A word that owes as much as either of two: in the later window, or where zones differ, what may be either.
+pub(crate) fn greater(quota: &Quota, one: u64, other: u64) -> u64 {
+    let later = one.max(other);
+    if one == 0 || other == 0 || place(quota, one) == place(quota, other) {
+        return later;
+    }
+    pack(quota, later, unpack(quota, later).0, unpack(quota, one).1.max(unpack(quota, other).1))
 }

@@ -124,7 +124,7 @@ proptest! {
                 Step::Behind => prop_assert!(false, "never behind"),
             }
             prop_assert_eq!(quota::used_in(&quota, word, u64::from(number)), model);
-            if word != 0 && word >> quota.use_bits == u64::from(number) {
+            if word != 0 && quota::unpack(&quota, word).0 == u64::from(number) {
                 prop_assert_eq!(quota::charge(&quota, word, 1, window(number - 1)), Step::Behind);
             }
         }
@@ -132,7 +132,7 @@ proptest! {
 }
 
 fn quota_of(limit: u64) -> Quota {
-    Quota { limit, period: Period::Day, calendar: 0, use_bits: Quota::use_bits(Period::Day) }
+    Quota::new(limit, Period::Day, 0)
 }
 
 fn window(number: u32) -> crate::calendar::Window {

@@ -30,7 +30,7 @@ pub(crate) fn keep(rules: &[Rule], words: &[u64; MAX_RULES], refill: u64, moment
                 let owed = word.saturating_sub(rate::supply(rate, moment.now));
                 if owed > rate::supply(rate, refill) { owed } else { 0 }
             }
-            Limit::Quota(_) if bucket::used(&rule.limit, *word, moment) == 0 => 0,
+            Limit::Quota(_) if bucket::is_idle(&rule.limit, *word, moment) => 0,
             Limit::Quota(_) | Limit::Budget { .. } => *word,
             Limit::InFlight { .. } => 0,
         };
@@ -45,6 +45,8 @@ pub(crate) struct Past {
     tiers: Vec<Option<TierPast>>,
     /// The plan's, and after them those that rules of then go by.
     calendars: Vec<Arc<Calendar>>,
+    /// Where those of then are among them; none that the zone database has no more. Empty where no word tells its calendar.
+    places: Vec<Option<u8>>,
 }
 
 /// What was a tier's, and where it is now.
@@ -65,7 +67,7 @@ impl Past {
     /// `plan` has taken in what it lacks of `shape` ([`Past::take_in`]).
     pub(crate) fn new(shape: &Shape, plan: &Plan) -> Result<Past, CheckpointError> {
         let mut calendars = plan.calendars.clone();
-        let tiers = shape
+        let mut tiers: Vec<Option<TierPast>> = shape
             .tiers
             .iter()
             .map(|then| {
@@ -80,7 +82,16 @@ impl Past {
                 Ok(Some(TierPast { tier: tier as u8, levels }))
             })
             .collect::<Result<_, CheckpointError>>()?;
-        Ok(Past { shape: shape.clone(), tiers, calendars })
+        let rules = || shape.tiers.iter().flat_map(|tier| tier.levels.iter().flatten());
+        let places = if rules().any(tells_its_calendar) {
+            shape.calendars.iter().map(|windows| windows.place_in(&mut calendars).ok()).collect()
+        } else {
+            Vec::new()
+        };
+        for level in tiers.iter_mut().flatten().flat_map(|tier| &mut tier.levels) {
+            level.rules = retold(&level.rules, calendars.len());
+        }
+        Ok(Past { shape: shape.clone(), tiers, calendars, places })
     }
 
     /// Whether records of this shape are meant.
@@ -104,6 +115,7 @@ impl Past {
         let past = self.tiers.get(usize::from(tier))?.as_ref()?;
         let now = plan.tiers.get(usize::from(past.tier))?;
         let of_level = LEVELS.iter().zip(&past.levels).find(|(known, _)| **known == level)?.1;
+        let then = self.shape.tiers.get(usize::from(tier))?.rules(level);
         let mut words = [0; MAX_RULES];
         for ((word, place), rule) in words.iter_mut().zip(&of_level.places).zip(&of_level.rules.rules) {
             let amount = amounts.0.get(*place).copied().unwrap_or(0);
@@ -114,7 +126,13 @@ impl Past {
                         owed => rate::supply(rate, moment.now).saturating_add(owed),
                     }
                 }
-                Limit::Quota(_) | Limit::Budget { .. } => amount,
+                Limit::Quota(quota) => match then.get(*place).map(|rule| &rule.limit) {
+                    Some(Limit::Quota(old)) if old.calendars.max(quota.calendars) > 0 => {
+                        bucket::replaced(old, quota, amount, &self.places, moment)
+                    }
+                    _ => amount,
+                },
+                Limit::Budget { .. } => amount,
                 Limit::InFlight { .. } => 0,
             };
         }
@@ -141,7 +159,8 @@ impl Past {
             for (level, rules) in levels.iter_mut().zip(&then.levels) {
                 *level = LevelPast::new(rules, shape, plan, &mut calendars)?.rules;
             }
-            let [account, cohort, organization, pool, total] = levels;
+            let [account, cohort, organization, pool, total] =
+                levels.map(|level| retold(&level, calendars.len()));
             let guard = GuardPlan { pool, cohort, ..GuardPlan::default() };
             let mut tier = TierPlan::new(then.name, [account, organization, total], guard, &plan.meters);
             tier.retired = true;
@@ -204,6 +223,20 @@ impl Windows {
             }
         };
         u8::try_from(place).map_err(|_| problem("zone: there are more than 256 calendars".to_owned()))
+    }
+}
+
+/// Whether the words of a rule tell which calendar's windows they are in.
+fn tells_its_calendar(rule: &Rule) -> bool {
+    matches!(&rule.limit, Limit::Quota(quota) if quota.calendars > 0)
+}
+
+/// The same rules, with words that tell so many calendars apart where they tell any.
+fn retold(level: &LevelPlan, calendars: usize) -> LevelPlan {
+    if level.rules.iter().any(tells_its_calendar) {
+        level.among(u8::try_from(calendars).unwrap_or(u8::MAX))
+    } else {
+        level.clone()
     }
 }
 

@@ -26,7 +26,8 @@
 //! weekday 0-6 from Monday, zone); tiers (short count). A tier: name; 1 where the policy had it no more, else 0; the rules of
 //! account, cohort, organization, pool and total (short count each). A rule: name; place of its meter; kind. 1, a rate: tokens,
 //! period in nanoseconds, burst, debt, bits of a tick (all short). 2, a quota: limit (short), place of its calendar. 3, a
-//! budget, 4, in flight: limit (short).
+//! budget, 4, in flight: limit (short). 5, a quota that follows the zones of organizations: as 2, and how many calendars its
+//! words tell apart (1 byte), the first so many of the shape.
 //!
 //! A record begins with its kind:
 //!
@@ -39,8 +40,8 @@
 //!
 //! An *id*: kind (1 integer, short; 2 UUID, 3 fingerprint of a text, 4 of a caller without a credential: 16 bytes). *Amounts*: a
 //! set of rules (short, a bit each), and 8 bytes for each: of a rate the ticks owed, of a quota the window's number above its
-//! use (37 bits for a minute's, 43 for an hour's, else 48, of which the highest says that another policy allowed it), of a
-//! budget what was spent. What is in flight is let go by a restart.
+//! use (37 bits for a minute's, 43 for an hour's, else 48, of which the highest says that another policy allowed it; of kind 5
+//! the place of the calendar is above that, in as many of these bits as places need), of a budget what was spent. What is in flight is let go by a restart.
 
 mod block;
 mod bytes;

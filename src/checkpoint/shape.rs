@@ -152,6 +152,7 @@ const RATE: u8 = 1;
 const QUOTA: u8 = 2;
 const BUDGET: u8 = 3;
 const IN_FLIGHT: u8 = 4;
+const ZONED: u8 = 5;
 
 fn put_rule(out: &mut Vec<u8>, rule: &Rule) {
     put_text(out, rule.name.as_str());
@@ -163,10 +164,13 @@ fn put_rule(out: &mut Vec<u8>, rule: &Rule) {
                 put_short(out, number);
             }
         }
-        Limit::Quota(Quota { limit, calendar, .. }) => {
-            out.push(QUOTA);
+        Limit::Quota(Quota { limit, calendar, calendars, .. }) => {
+            out.push(if calendars == 0 { QUOTA } else { ZONED });
             put_short(out, limit);
             out.push(calendar);
+            if calendars > 0 {
+                out.push(calendars);
+            }
         }
         Limit::Budget { limit } => {
             out.push(BUDGET);
@@ -191,16 +195,23 @@ fn read_rule(from: &mut Reader<'_>, shape: &Shape) -> Result<Rule, Malformed> {
             let rate = rate.ok().filter(|rate| u64::from(rate.shift) == shift);
             Limit::Rate(rate.ok_or_else(|| from.bad("a rate that cannot be"))?)
         }
-        QUOTA => {
+        kind @ (QUOTA | ZONED) => {
             let limit = from.short()?;
             let calendar = from.u8()?;
             let windows = shape.calendars.get(usize::from(calendar));
             let period = windows.ok_or_else(|| from.bad("a calendar that there is not"))?.period;
-            let use_bits = Quota::use_bits(period);
-            if limit >> (use_bits - 1) != 0 {
+            let mut quota = Quota::new(limit, period, calendar);
+            if kind == ZONED {
+                let calendars = from.u8()?;
+                if calendars == 0 || usize::from(calendars) > shape.calendars.len() {
+                    return Err(from.bad("more calendars than there are, or none"));
+                }
+                quota = quota.among(calendars);
+            }
+            if limit > quota.most() {
                 return Err(from.bad("a quota that is too large"));
             }
-            Limit::Quota(Quota { limit, period, calendar, use_bits })
+            Limit::Quota(quota)
         }
         BUDGET => Limit::Budget { limit: from.short()? },
         IN_FLIGHT => Limit::InFlight { limit: from.short()? },

@@ -75,7 +75,7 @@ impl Usage {
                     .map_err(|error| CheckpointError::new(Cause::Policy(vec![format!("zone: {error}")])))
             });
             let calendars = calendars.collect::<Result<Vec<_>, _>>()?;
-            let moment = Moment { now: 0, anchor: Anchor::new(log.head.unix), calendars: &calendars };
+            let moment = Moment::new(0, Anchor::new(log.head.unix), &calendars);
             let told = |tier: u8, level, amounts: &Amounts| {
                 let tier = shape.tiers.get(usize::from(tier))?;
                 let counted = counted(&shape.meters, tier.rules(level), &amounts.0, &moment);
@@ -120,7 +120,7 @@ pub(crate) fn counted(
     let of = |(rule, word): (&Rule, &u64)| {
         let meter = *meters.get(rule.meter.index())?;
         let (period, window) = match &rule.limit {
-            Limit::Quota(quota) => (Some(quota.period), Some(moment.window_of(quota)?)),
+            Limit::Quota(quota) => (Some(quota.period), Some(moment.window_of(quota, *word)?)),
             Limit::Budget { .. } => (None, None),
             Limit::Rate(_) | Limit::InFlight { .. } => return None,
         };

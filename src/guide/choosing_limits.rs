@@ -5,7 +5,7 @@
 //! | kind | holds | choose it by |
 //! |---|---|---|
 //! | rate | any stretch of time: never more than `burst` + `rate` x length | what a machine behind it can take in a second; the burst by how an honest client begins: a page with twelve requests needs twelve |
-//! | quota | a calendar window, in the policy's zone, or in the tier's where that has one | what was sold, or what somebody can lose in a day; it may be spent at once, and twice at the edge of two windows |
+//! | quota | a calendar window, in the policy's zone, or in the tier's where that has one; an organization's and its accounts' in its own, of the policy's `zones` ([`Organization::in_zone`](crate::Organization::in_zone)) | what was sold, or what somebody can lose in a day; it may be spent at once, and twice at the edge of two windows |
 //! | budget | for ever | what may be given away in all; it ends, and a person decides |
 //! | in flight | what is open at once | memory and connections; a stream holds one for as long as it lasts |
 //!

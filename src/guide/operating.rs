@@ -22,6 +22,7 @@
 //! | `rate(tollgate_events_total{event="overflowed"}[5m]) > 0` | they do | the same, soon |
 //! | `rate(tollgate_events_total{event="stale_settles"}[5m]) > 0` | permits outlive their accounts' lines: `forget` was called, or a fault | report it if nobody forgets accounts |
 //! | `rate(tollgate_events_total{event="tier_flaps"}[5m])` | two parts of your server do not agree on an account's tier | make them agree: each flap carries debts over |
+//! | `rate(tollgate_events_total{event="zone_moves"}[1d])` stays up | the same of an organization's zone | make them agree: it has the windows of either in turn, and never two |
 //! | `tollgate_ring_filled / tollgate_ring_cells > 0.5` | soon more is observed between two calls of `maintain` than a ring holds | call it more often |
 //! | `tollgate_evidence_total{event="dropped"}` grows | it is: evidence misses a part, limits hold | the same, now |
 //! | `sum(tollgate_factors)` jumps | many accounts at once were tightened: a fleet, or a release of a client that many use | explain some; `shadow = true` while you look |

@@ -17,7 +17,7 @@ use crate::{
     time::Anchor,
 };
 
-const MOMENT: Moment<'static> = Moment { now: 0, anchor: Anchor::new(0), calendars: &[] };
+const MOMENT: Moment<'static> = Moment::new(0, Anchor::new(0), &[]);
 /// A lease on it is two tokens.
 const LIMIT: u64 = 32;
 

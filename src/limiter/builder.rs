@@ -102,7 +102,7 @@ impl Builder {
         if let (Some((store, _)), Some(log)) = (&mut store, &log) {
             wall.hold(log.head.unix);
             let plan = Arc::clone(&book.plan);
-            let moment = Moment { now: now.as_u64(), anchor: wall.anchor(), calendars: &plan.calendars };
+            let moment = Moment::new(now.as_u64(), wall.anchor(), &plan.calendars);
             let places = fingerprints.places();
             let (next, found) =
                 restore(&mut **store, log, (&lines, &names, &places), book, &moment).map_err(refused)?;

@@ -100,8 +100,13 @@ impl Shared {
     }
 
     #[inline]
-    fn ask<'a, N: Note>(&self, book: &'a Book, (cost, now): (&'a Cost, Nanos)) -> Ask<'a> {
-        Ask { cost, mode: N::MODE, moment: self.moment(book, now) }
+    fn ask<'a, N: Note>(
+        &self,
+        book: &'a Book,
+        identity: &Identity,
+        (cost, now): (&'a Cost, Nanos),
+    ) -> Ask<'a> {
+        Ask { cost, mode: N::MODE, moment: self.moment_in(book, identity.zone, now) }
     }
 
     /// Goes on from a straight look that was refused.
@@ -132,7 +137,7 @@ impl Shared {
         note: &mut N,
     ) -> Result<Receipt, Denial> {
         self.see_to_it(book, lane.identity(), cost, now)?;
-        match lane.go_around(self.ask::<N>(book, (cost, now)), from, note) {
+        match lane.go_around(self.ask::<N>(book, lane.identity(), (cost, now)), from, note) {
             Around::Charged(told) => {
                 note.charged_by(book);
                 Ok(Receipt { at: now.as_u64(), told })
@@ -175,7 +180,7 @@ impl Shared {
                 return Err(Denial::unknown_tier(now.as_u64()));
             };
             self.see_to_it(&book, identity, cost, now)?;
-            let mut moment = self.moment(&book, now);
+            let mut moment = self.moment_in(&book, identity.zone, now);
             moment.anchor.held = moment.anchor.held.max(held);
             let ask = &Ask { cost, mode: N::MODE, moment };
             let decided = match note.as_deref_mut() {

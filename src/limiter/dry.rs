@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     decision::{Denial, Level, Name, Receipt, RuleName},
-    id::Identity,
+    id::{Identity, Zone},
     meter::Cost,
     path::{Hold, Lines, Spend},
     policy::{
@@ -50,6 +50,7 @@ struct Counts {
 pub(super) struct BesideHold {
     beside: Arc<Beside>,
     hold: Hold,
+    zone: Zone,
     reserved: Cost,
 }
 
@@ -219,7 +220,8 @@ impl Beside {
         let mut hold = Hold::new(identity);
         let decided = self.decide(identity, reserved, at, &mut hold);
         self.count(identity, true, &decided);
-        decided.ok().map(|_| Box::new(BesideHold { beside: self, hold, reserved: *reserved }))
+        let zone = identity.zone;
+        decided.ok().map(|_| Box::new(BesideHold { beside: self, hold, zone, reserved: *reserved }))
     }
 
     fn count(&self, identity: &Identity, admitted: bool, decided: &Result<Receipt, Denial>) {
@@ -278,10 +280,10 @@ impl Beside {
 impl BesideHold {
     /// Settles with the permit, at the earliest at `now`; `None` for what was used by one that was dropped.
     pub(super) fn settle(&self, actual: Option<&Cost>, now: Option<Nanos>) {
-        let BesideHold { beside, hold, reserved } = self;
+        let BesideHold { beside, hold, zone, reserved } = self;
         let Beside { shared, book, .. } = &**beside;
         let actual = actual.copied().unwrap_or_else(|| book.plan.on_drop.used(reserved));
-        let moment = shared.moment(book, now.unwrap_or(Nanos::new(0)));
+        let moment = shared.moment_in(book, *zone, now.unwrap_or(Nanos::new(0)));
         let clock = || shared.now().as_u64();
         hold.settle(&shared.lines, (book, || Arc::clone(book)), (reserved, &actual), &moment, clock);
     }

@@ -74,7 +74,7 @@ pub(super) fn explain(shared: &Shared, identity: &Identity) -> Explanation {
     let at = now.as_u64();
     loop {
         let book = shared.books.copy();
-        let (plan, moment) = (&book.plan, shared.moment(&book, now));
+        let (plan, moment) = (&book.plan, shared.moment_in(&book, identity.zone, now));
         let mut rules = Vec::new();
         let Some(path) = Path::find(&shared.lines, &book, identity) else {
             return Explanation { at, rules, overrides: Vec::new(), evidence: None, reports: Vec::new() };

@@ -58,7 +58,7 @@ use wall::Wall;
 use crate::{
     bucket::Moment,
     decision::{Denial, Level, Receipt},
-    id::{Fingerprints, Id, Identity, Organization, Tier},
+    id::{Fingerprints, Id, Identity, Organization, Tier, Zone},
     meter::{Cost, Meter},
     path::{Hints, Lines, Path, Spend},
     policy::{
@@ -224,6 +224,13 @@ impl Limiter {
         Meter::from_index(plan.meters.iter().position(is_it)?)
     }
 
+    /// The zone of an IANA `name`, for [`Organization::in_zone`]; `None` where it is not among the policy's `zones`. It keeps its
+    /// meaning over [`reload`](Limiter::reload)s; where a policy has it no more, who is in it counts by the clock of the tier.
+    pub fn zone(&self, name: &str) -> Option<Zone> {
+        let plan = self.plan();
+        Zone::from_index(plan.zones.iter().position(|zone| !zone.retired && zone.name == name)?)
+    }
+
     /// The identity of an account. Hashes a text id, 10 to 20 ns for a short one.
     pub fn identity<'a>(&self, tier: Tier, account: impl Into<Id<'a>>) -> Identity {
         Identity::new(self.shared.fingerprints.key(account.into()), tier)
@@ -237,7 +244,7 @@ impl Limiter {
         if let Id::Text(name) = id {
             self.shared.names.tell(&key, name);
         }
-        Organization { key }
+        Organization { key, zone: Zone::default() }
     }
 
     /// The identity of a caller without a credential, told apart by `key` (an address, say); `None` if the policy
@@ -258,7 +265,7 @@ impl Limiter {
         let now = self.now();
         self.shared.books.with(|book| {
             if let Some(mut path) = Path::find(lines, book, identity) {
-                path.enter(lines, &self.shared.moment(book, now));
+                path.enter(lines, &self.shared.moment_in(book, identity.zone, now));
             }
         });
         let account = lines.accounts.find(&identity.account).map(|(slot, _)| slot);
@@ -381,6 +388,12 @@ impl Shared {
 
     #[inline]
     fn moment<'b>(&self, book: &'b Book, now: Nanos) -> Moment<'b> {
-        Moment { now: now.as_u64(), anchor: self.wall.anchor(), calendars: &book.plan.calendars }
+        Moment::new(now.as_u64(), self.wall.anchor(), &book.plan.calendars)
+    }
+
+    /// The same for a caller whose organization is in `zone`.
+    #[inline]
+    fn moment_in<'b>(&self, book: &'b Book, zone: Zone, now: Nanos) -> Moment<'b> {
+        self.moment(book, now).following(book.plan.follows(zone.as_u8()))
     }
 }

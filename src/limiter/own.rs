@@ -36,7 +36,7 @@ impl Limiter {
         let book = shared.books.copy();
         let plan = &book.plan;
         let Some(path) = Path::find(&shared.lines, &book, caller.identity()) else { return };
-        let moment = shared.moment(&book, now);
+        let moment = shared.moment_in(&book, caller.identity().zone, now);
         let cost = &one_of_each(plan);
         let ask = Ask { cost, mode: Mode::Spend, moment };
         // A line that changes hands meanwhile leaves the rest untold, which harms nobody.

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     decision::{Denial, Receipt, Told},
     evidence::Member,
-    id::Identity,
+    id::{Identity, Zone},
     meter::Cost,
     path::{Hold, Settlement},
     sync::Ordering,
@@ -39,6 +39,8 @@ pub(crate) struct Reservation {
     /// The hash of the organization, 0 for none, where the request was observed.
     organization: u64,
     observed: bool,
+    /// What the caller's quotas follow.
+    zone: Zone,
     /// What decides beside has reserved.
     beside: Option<Box<BesideHold>>,
 }
@@ -95,6 +97,7 @@ impl Reservation {
             hold: Hold::new(identity),
             organization: 0,
             observed: false,
+            zone: identity.zone,
             beside: None,
         }
     }
@@ -141,7 +144,7 @@ impl Reservation {
         }
         let (amounts, clock) = ((&self.reserved, actual), || shared.now().as_u64());
         let book = shared.books.take();
-        let moment = shared.moment(&book, now.unwrap_or(Nanos::new(0)));
+        let moment = shared.moment_in(&book, self.zone, now.unwrap_or(Nanos::new(0)));
         let settlement =
             self.hold.settle(&shared.lines, (&book, || shared.books.copy()), amounts, &moment, clock);
         shared.books.keep(book);

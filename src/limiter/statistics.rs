@@ -45,6 +45,9 @@ pub struct Statistics {
     /// Those of them that were back to the tier which it had just left: somebody that flaps, most likely because two parts
     /// of a server do not agree.
     pub tier_flaps: u64,
+    /// Times that a quota of an account or organization came to count in the windows of another zone: once for each where an
+    /// organization has moved, over and over where two parts of a server do not agree.
+    pub zone_moves: u64,
     /// Times that the wall clock was found stepped, and calendars followed.
     pub wall_steps: u64,
     /// Times that the wall clock was found too far ahead to be followed.
@@ -75,6 +78,7 @@ impl Limiter {
             leases_recalled,
             tier_moves,
             tier_flaps,
+            zone_moves: lines.zone_moves(),
             wall_steps: count(&counters.wall_steps),
             refused_wall_steps: count(&counters.refused_wall_steps),
             evidence: self.shared.observer.as_ref().map(Observer::statistics),

@@ -44,7 +44,12 @@ impl Limiter {
     pub fn usage(&self, whom: Whom<'_>, meter: Meter, period: Option<Period>) -> Vec<Counted> {
         let shared = &self.shared;
         let book = shared.books.copy();
-        let moment = shared.moment(&book, self.now());
+        let moment = match whom {
+            Whom::Account(identity) | Whom::Organization(identity) => {
+                shared.moment_in(&book, identity.zone, self.now())
+            }
+            Whom::Tier(_) => shared.moment(&book, self.now()),
+        };
         let lines = &shared.lines;
         let found = match whom {
             Whom::Account(identity) => lines.kept_of(&book, Level::Account, &identity.account, &moment),

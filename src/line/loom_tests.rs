@@ -37,6 +37,7 @@ pub(crate) fn plan_of(levels: [LevelPlan; 3]) -> Plan {
         policy: Policy {
             version: 1,
             zone: "UTC".to_owned(),
+            zones: Vec::new(),
             week_start: Weekday::Monday,
             on_drop: OnDrop::Refund,
             retry_jitter: None,
@@ -53,6 +54,7 @@ pub(crate) fn plan_of(levels: [LevelPlan; 3]) -> Plan {
         meters: Vec::new(),
         tiers: vec![TierPlan::new(Name::new("tier").unwrap(), levels, GuardPlan::default(), &[])],
         calendars: Vec::new(),
+        zones: Vec::new(),
         zone: "UTC".to_owned(),
         week_start: Weekday::Monday,
         on_drop: OnDrop::Refund,
@@ -102,7 +104,7 @@ fn budget(limit: u64) -> Rule {
     Rule::plain(Name::new("budget").unwrap(), meter, Limit::Budget { limit })
 }
 
-const MOMENT: Moment<'static> = Moment { now: 0, anchor: Anchor::new(0), calendars: &[] };
+const MOMENT: Moment<'static> = Moment::new(0, Anchor::new(0), &[]);
 
 /// Charges one of the budget, as commit does; whether it was admitted.
 fn charge(line: Line<'_>, rule: &Rule) -> bool {

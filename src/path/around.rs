@@ -347,6 +347,9 @@ impl<'a> Lane<'a> {
                 match answered.step {
                     // A path has no more rules than there is room for.
                     Step::Admit(word) => {
+                        if bucket::changes_zone(&charge.limit, place.load(), word) {
+                            self.lines.count_zone_move();
+                        }
                         let _ = charged.try_push((place, word));
                     }
                     _ if mutant("commit_trusts_the_look") => {

@@ -4,13 +4,13 @@
 
 use super::{Home, Lines, enter::converted, lines::TIER_LINES};
 use crate::{
-    bucket::Moment,
+    bucket::{self, Moment},
     decision::Level,
     id::Key,
     line::{Stamp, Standing},
     policy::{
         book::Book,
-        plan::{MAX_RULES, Under},
+        plan::{MAX_RULES, Rule, Under},
     },
     table::{Kept, Subjects},
 };
@@ -127,7 +127,8 @@ impl Lines {
             .subjects(level)
             .is_some_and(|subjects| subjects.put(book, (key, under), words, standing, moment));
         if !placed {
-            self.raise(Home::shared(level, under.tier()), words);
+            let rules = book.rules(under).map_or(&[][..], |rules| &rules.level(level).rules);
+            self.raise(Home::shared(level, under.tier()), rules, words);
         }
         placed
     }
@@ -144,13 +145,12 @@ impl Lines {
         }
     }
 
-    /// Words grow with what is owed, whatever the kind of rule.
-    fn raise(&self, home: Home, words: &[u64; MAX_RULES]) {
+    fn raise(&self, home: Home, rules: &[Rule], words: &[u64; MAX_RULES]) {
         if let Some(line) = self.line(home) {
             let mut guard = line.lock();
-            for (rule, word) in words.iter().enumerate() {
-                let held = guard.word(rule).unwrap_or(0);
-                guard.set_word(rule, held.max(*word));
+            for (index, (rule, word)) in rules.iter().zip(words).enumerate() {
+                let held = guard.word(index).unwrap_or(0);
+                guard.set_word(index, bucket::greater(&rule.limit, held, *word));
             }
         }
     }

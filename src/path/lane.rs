@@ -352,6 +352,8 @@ impl<'a> Lane<'a> {
             {
                 Answer::Guarded
             }
+            // It is counted on the other way.
+            Step::Admit(next) if bucket::changes_zone(&charge.limit, word, next) => Answer::Unclear,
             Step::Admit(next) => Answer::Admit(place, next),
         }
     }

@@ -29,12 +29,14 @@ pub(crate) struct Lines {
     moves: Moves,
 }
 
-/// How often subjects came with another tier than the one that their line was under.
+/// How often subjects came with another tier than the one that their line was under, or in another zone.
 #[derive(Debug, Default)]
 struct Moves {
     all: AtomicU64,
     /// Those back to the tier that had been left.
     back: AtomicU64,
+    /// Quotas that have come to count in the windows of another zone.
+    zones: AtomicU64,
 }
 
 /// Where a line is, in words that outlive a borrow.
@@ -148,6 +150,16 @@ impl Lines {
         if meta.had_left(tier) {
             self.moves.back.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Counts that a quota has come to count in the windows of another zone.
+    pub(super) fn count_zone_move(&self) {
+        self.moves.zones.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often that was.
+    pub(crate) fn zone_moves(&self) -> u64 {
+        self.moves.zones.load(Ordering::Relaxed)
     }
 
     /// How often subjects came with another tier, and how often with the one that they had left before.

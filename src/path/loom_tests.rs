@@ -19,7 +19,7 @@ use crate::{
     time::Anchor,
 };
 
-const MOMENT: Moment<'static> = Moment { now: 0, anchor: Anchor::new(0), calendars: &[] };
+const MOMENT: Moment<'static> = Moment::new(0, Anchor::new(0), &[]);
 
 struct World {
     book: std::sync::Arc<Book>,

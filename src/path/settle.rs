@@ -256,7 +256,7 @@ impl Settlement {
 /// budget has none.
 fn speaks_of(charged: &Charge, counterpart: &Charge) -> bool {
     match (&charged.limit, &counterpart.limit) {
-        (Limit::Quota(old), Limit::Quota(new)) => old.calendar == new.calendar,
+        (Limit::Quota(old), Limit::Quota(new)) => old.period == new.period,
         (Limit::Rate(_), _) => false,
         _ => true,
     }

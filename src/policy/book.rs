@@ -174,6 +174,9 @@ impl Book {
             known.policy == plan.policy
                 && known.meters.len() == plan.meters.len()
                 && known.tiers.len() == plan.tiers.len()
+                // What is under later ones may be in windows that it does not know.
+                && known.calendars.len() == plan.calendars.len()
+                && known.zones == plan.zones
                 // What is kept of a tier that the policy lacks is what it had last, not what it had then.
                 && known.tiers.iter().zip(&plan.tiers).all(|(known, tier)| known.has_rules_of(tier))
         };

@@ -20,6 +20,7 @@ use crate::{
 mod bind;
 mod guard;
 mod rules;
+mod zones;
 
 pub(super) use bind::{has_fixed_days, shortest};
 use guard::Levels;
@@ -70,6 +71,12 @@ struct Compiler<'a> {
     zone: &'a str,
     /// Whether there is such a zone, as far as was asked.
     zone_is_known: bool,
+    /// The zones that organizations may be in.
+    zones: Vec<&'a str>,
+    /// How many calendars there are at most, where organizations may be in zones, else 0; and whether the rules at this point
+    /// of the pass follow those.
+    most_calendars: u8,
+    follows: bool,
     calendars: Vec<Calendar>,
 }
 
@@ -83,6 +90,9 @@ impl<'a> Compiler<'a> {
             largest_factor: u32::try_from(policy.largest_factor.clamp(1, LARGEST_FACTOR)).unwrap_or(1),
             zone: &policy.zone,
             zone_is_known: true,
+            zones: Vec::new(),
+            most_calendars: 0,
+            follows: false,
             calendars: Vec::new(),
         }
     }
@@ -98,13 +108,16 @@ impl<'a> Compiler<'a> {
         }
         self.check_numbers(&root);
         let meters = self.meters(&root.key("meters"));
+        self.check_zones(&root.key("zones"));
         let tiers = self.tiers(&root.key("tiers"), &meters);
+        let (zones, tiers) = self.zones(&root.key("zones"), tiers, &meters);
         let anonymous = self.anonymous(&root.key("anonymous"), &tiers);
         let mut plan = Plan {
             policy: self.policy.clone(),
             meters,
             tiers,
             calendars: std::mem::take(&mut self.calendars).into_iter().map(Arc::new).collect(),
+            zones,
             capacity: Capacity::default(),
             anonymous,
             replicas: self.replicas,
@@ -124,7 +137,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn check_numbers(&mut self, root: &KeyPath) {
-        self.zone_is_known = self.is_zone(root, self.zone);
+        self.zone_is_known = self.is_zone(&root.key("zone"), self.zone);
         if self.policy.replicas == 0 {
             self.problem(&root.key("replicas"), "there must be at least 1 process");
         }
@@ -223,21 +236,23 @@ impl<'a> Compiler<'a> {
         tiers
     }
 
-    /// Whether there is a `zone`, or a problem at the key of `path`.
+    /// Whether there is a `zone`, or a problem at `path`.
     fn is_zone(&mut self, path: &KeyPath, zone: &str) -> bool {
         let found = Calendar::new(Period::Day, zone, self.policy.week_start);
-        found.map_err(|error| self.problem(&path.key("zone"), error.to_string())).is_ok()
+        found.map_err(|error| self.problem(path, error.to_string())).is_ok()
     }
 
     fn tier(&mut self, path: &KeyPath, name: &str, tier: &'a PolicyTier) -> ([LevelPlan; 3], GuardPlan) {
         let of_policy = self.zone;
         match &tier.zone {
             // Told where it is wrong; the other checks go on.
-            Some(zone) if self.is_zone(path, zone) => self.zone = zone,
+            Some(zone) if self.is_zone(&path.key("zone"), zone) => self.zone = zone,
             _ => {}
         }
+        self.follows = true;
         let mut account = self.level(&path.key("account"), &tier.account);
         let organization = self.level(&path.key("organization"), &tier.organization);
+        self.follows = false;
         let pool = self.level(&path.key("pool"), &tier.pool);
         let cohort = self.level(&path.key("cohort"), &tier.cohort);
         self.zone = of_policy;

@@ -29,6 +29,8 @@ const MONTH: u64 = 30 * DAY;
 pub struct Description {
     /// The zone that quotas follow.
     pub zone: String,
+    /// The zones that organizations may be in.
+    pub zones: Vec<String>,
     /// The day that weeks start on.
     pub week_start: Weekday,
     /// What happens to the cost of a permit that is dropped.
@@ -169,6 +171,7 @@ impl Plan {
         let meters = self.meters.iter().map(|meter| DescribedMeter { name: meter.name, least: meter.least });
         Description {
             zone: self.zone.clone(),
+            zones: self.policy.zones.clone(),
             week_start: self.week_start,
             on_drop: self.on_drop,
             retry_jitter_ns: self.retry_jitter,

@@ -121,9 +121,7 @@ fn replaced(limit: &Limit, amount: u64, largest_factor: u32) -> Option<Limit> {
             let burst_ticks = amount.checked_shl(rate.shift)?;
             (Limit::Rate(Rate { burst: amount, burst_ticks, ..rate }), amount > 0 && most <= 1 << 62)
         }
-        Limit::Quota(quota) => {
-            (Limit::Quota(Quota { limit: amount, ..quota }), amount < 1 << (quota.use_bits - 1))
-        }
+        Limit::Quota(quota) => (Limit::Quota(Quota { limit: amount, ..quota }), amount <= quota.most()),
         Limit::Budget { .. } => (Limit::Budget { limit: amount }, amount < UNLIMITED),
         Limit::InFlight { .. } => (Limit::InFlight { limit: amount }, true),
     };

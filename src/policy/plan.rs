@@ -3,6 +3,7 @@
 
 mod evidence;
 mod guard;
+mod quota;
 mod room;
 mod same;
 mod straight;
@@ -11,6 +12,7 @@ pub(crate) use evidence::{
     EvidencePlan, KINDS, MAX_ATTRIBUTES, MAX_COHORTS, MAX_SIGNALS, RING_CELLS, SignalPlan,
 };
 pub(crate) use guard::{GuardPlan, OwnUse, Ramp};
+pub(crate) use quota::{Calendars, Follows, Quota, ZonePlan};
 pub(crate) use room::{
     CACHE_LINE, Capacity, FIRST_RULES, GROUP, HEADER, RATE_WORDS, Room, Words, groups_for, lines_for,
 };
@@ -25,7 +27,7 @@ use super::{
     spec::{OnDrop, OnStall, Policy},
 };
 use crate::{
-    calendar::{Calendar, Period, Weekday},
+    calendar::{Calendar, Weekday},
     decision::{Level, Name, Names, RuleName},
     meter::{MAX_METERS, Meter},
     sync::AtomicU64,
@@ -85,6 +87,8 @@ pub struct Plan {
     pub(crate) tiers: Vec<TierPlan>,
     /// Each (zone, period) that a quota names, once.
     pub(crate) calendars: Vec<Arc<Calendar>>,
+    /// Zones that organizations may be in, in the order of [`Identity`](crate::Identity)'s numbers, which count from 1.
+    pub(crate) zones: Vec<ZonePlan>,
     pub(crate) capacity: Capacity,
     pub(crate) on_drop: OnDrop,
     /// What answers may add to when to come back, in nanoseconds.
@@ -103,6 +107,15 @@ pub struct Plan {
     pub(crate) evidence: Option<EvidencePlan>,
     /// What is allowed but probably not meant; `lint` prints it.
     pub(crate) warnings: Vec<String>,
+}
+
+impl Plan {
+    /// Whose windows count for who is in a zone of this place among all, counted from 1; 0 for nobody's own.
+    #[inline]
+    pub(crate) fn follows(&self, zone: u8) -> Follows {
+        let zone = usize::from(zone).checked_sub(1).and_then(|index| self.zones.get(index));
+        zone.filter(|zone| !zone.retired).map_or(Follows::Tier, |zone| Follows::Zone(zone.calendars))
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -209,6 +222,12 @@ impl TierPlan {
     /// Whether its rules and those of `other` are the same in the same places.
     pub(crate) fn has_rules_of(&self, other: &TierPlan) -> bool {
         LEVELS.into_iter().all(|level| self.level(level).rules == other.level(level).rules)
+    }
+
+    /// The same with quotas of accounts and organizations whose words tell so many calendars apart.
+    pub(crate) fn among(&self, calendars: u8, meters: &[MeterPlan]) -> TierPlan {
+        let [account, organization] = [&self.account, &self.organization].map(|level| level.among(calendars));
+        TierPlan::new(self.name, [account, organization, self.total.clone()], self.guard.clone(), meters)
     }
 
     /// The rules of each level are in the order of their meters.
@@ -327,6 +346,17 @@ impl LevelPlan {
         LevelPlan { rules, watched }
     }
 
+    /// The same with quotas whose words tell so many calendars apart.
+    pub(crate) fn among(&self, calendars: u8) -> LevelPlan {
+        let mut level = self.clone();
+        for rule in &mut level.rules {
+            if let Limit::Quota(quota) = &mut rule.limit {
+                *quota = quota.among(calendars);
+            }
+        }
+        level
+    }
+
     /// How many rates come before rule `index`: where a line keeps what that rule's bucket ever gave back.
     pub(crate) fn rates_before(&self, index: usize) -> usize {
         self.rules.iter().take(index).filter(|rule| matches!(rule.limit, Limit::Rate(_))).count()
@@ -432,26 +462,3 @@ impl Limit {
 
 /// A budget that only counts: what nobody limits, and what a new account has settled.
 pub(crate) const UNLIMITED: u64 = u64::MAX;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Quota {
-    /// Per window; below 2^`use_bits`.
-    pub(crate) limit: u64,
-    pub(crate) period: Period,
-    /// Index in [`Plan::calendars`].
-    pub(crate) calendar: u8,
-    /// How many low bits of the bucket's word hold the use; the rest hold the window's number.
-    pub(crate) use_bits: u32,
-}
-
-impl Quota {
-    /// Windows are numbered from 1970; through 2106 that takes 27 bits for minutes, 21 for hours and 16 for the
-    /// longer ones. The rest of the word is left for the use, so a number never comes round.
-    pub(crate) const fn use_bits(period: Period) -> u32 {
-        match period {
-            Period::Minute => 37,
-            Period::Hour => 43,
-            Period::Day | Period::Week | Period::Month => 48,
-        }
-    }
-}

@@ -31,6 +31,10 @@ pub struct Policy {
     /// The IANA time zone whose calendar the quotas follow, where a tier has none of its own. Default `UTC`.
     #[serde(default = "utc")]
     pub zone: String,
+    /// IANA time zones that organizations may be in: the quotas of such a one and of its accounts follow its own. None by
+    /// default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub zones: Vec<String>,
     /// The day that the weeks of quotas start on. Default `monday`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub week_start: Weekday,

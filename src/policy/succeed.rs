@@ -107,6 +107,7 @@ impl Plan {
             meters: self.place_meters(old, &mut problems),
             calendars: self.place_calendars(old, &mut problems),
         };
+        let words = self.place_zones(old, &places, &mut problems);
         let new_tiers: Vec<_> = self.tiers.drain(..).collect();
         for tier in &old.tiers {
             if !new_tiers.iter().any(|new| new.name == tier.name) {
@@ -120,13 +121,12 @@ impl Plan {
                 self.tiers.push(kept);
                 continue;
             }
-            self.tiers.extend(
-                new_tiers.iter().find(|new| new.name == tier.name).map(|new| self.placed(new, &places)),
-            );
+            let new = new_tiers.iter().find(|new| new.name == tier.name);
+            self.tiers.extend(new.map(|new| self.placed(new, &places, words)));
         }
         let known = self.tiers.len();
         let appeared = new_tiers.iter().filter(|new| !old.tiers.iter().any(|tier| tier.name == new.name));
-        let appeared: Vec<TierPlan> = appeared.map(|new| self.placed(new, &places)).collect();
+        let appeared: Vec<TierPlan> = appeared.map(|new| self.placed(new, &places, words)).collect();
         self.tiers.extend(appeared);
         self.anonymous = self
             .anonymous
@@ -139,6 +139,7 @@ impl Plan {
             self.check_names(old, known, &mut problems);
         }
         self.check_room(old, room, &mut problems);
+        self.check_words(&mut problems);
         self.check_evidence(old, &mut problems);
         self.follow(old, next_number());
         if problems.is_empty() { Ok(self) } else { Err(ReloadError { problems, busy: false }) }
@@ -186,7 +187,28 @@ impl Plan {
         })
     }
 
-    fn placed(&self, tier: &TierPlan, places: &Places) -> TierPlan {
+    /// Lets zones be where `old` has them, with those that are gone. How many calendars words have to tell apart.
+    fn place_zones(&mut self, old: &Plan, places: &Places, problems: &mut Vec<String>) -> u8 {
+        let new = std::mem::replace(&mut self.zones, old.zones.clone());
+        self.zones.iter_mut().for_each(|zone| zone.retired = true);
+        for mut zone in new {
+            for place in zone.calendars.iter_mut().flatten() {
+                *place = places.calendars.get(usize::from(*place)).copied().unwrap_or(*place);
+            }
+            match self.zones.iter_mut().find(|known| known.name == zone.name) {
+                Some(known) => *known = zone,
+                None => self.zones.push(zone),
+            }
+        }
+        let calendars = if self.zones.is_empty() { 0 } else { self.calendars.len() };
+        let known = u8::try_from(calendars).ok().filter(|_| self.zones.len() <= usize::from(u8::MAX));
+        known.unwrap_or_else(|| {
+            problems.push("zones: there have been more than a limiter can know; restart".to_owned());
+            0
+        })
+    }
+
+    fn placed(&self, tier: &TierPlan, places: &Places, words: u8) -> TierPlan {
         let guard = &tier.guard;
         let guard = GuardPlan {
             pool: places.level(&guard.pool),
@@ -196,7 +218,26 @@ impl Plan {
             ..guard.clone()
         };
         let levels = [&tier.account, &tier.organization, &tier.total].map(|level| places.level(level));
-        TierPlan::new(tier.name, levels, guard, &self.meters)
+        let placed = TierPlan::new(tier.name, levels, guard, &self.meters);
+        if words > 0 { placed.among(words, &self.meters) } else { placed }
+    }
+
+    /// Finds quotas that are too large for words which tell so many calendars apart.
+    fn check_words(&self, problems: &mut Vec<String>) {
+        for tier in self.tiers.iter().filter(|tier| !tier.retired) {
+            for level in LEVELS {
+                for rule in &tier.level(level).rules {
+                    if let Limit::Quota(quota) = &rule.limit
+                        && quota.limit > quota.most()
+                    {
+                        problems.push(format!(
+                            "tiers.{}.{level}: {} is too large for a window of a {} beside {} zones and windows, those that                              were there before included; at most {} fits, or restart",
+                            tier.name, quota.limit, quota.period, quota.calendars, quota.most(),
+                        ));
+                    }
+                }
+            }
+        }
     }
 
     /// Finds what may have been renamed: what is gone where something else has come.

@@ -15,7 +15,7 @@ use crate::{
     time::Anchor,
 };
 
-const MOMENT: Moment<'static> = Moment { now: 0, anchor: Anchor::new(0), calendars: &[] };
+const MOMENT: Moment<'static> = Moment::new(0, Anchor::new(0), &[]);
 const FRESH: [u64; MAX_RULES] = [0; MAX_RULES];
 
 /// One tier whose accounts have one in-flight rule.

@@ -127,6 +127,7 @@ impl Metrics {
             ("leases_recalled", statistics.leases_recalled),
             ("tier_moves", statistics.tier_moves),
             ("tier_flaps", statistics.tier_flaps),
+            ("zone_moves", statistics.zone_moves),
             ("wall_steps", statistics.wall_steps),
             ("refused_wall_steps", statistics.refused_wall_steps),
         ] {

@@ -173,7 +173,7 @@ pub enum Bucket {
 #[derive(Clone, Debug)]
 pub enum Charge {
     Rate { word: Vec<Backlog>, refunds_before: usize, entry: Option<usize> },
-    Quota { window: u32 },
+    Quota { window: u32, ahead: i64 },
     Budget,
     InFlight,
 }
@@ -218,9 +218,9 @@ impl Bucket {
         if permit { amount.min(most) } else { amount }
     }
 
-    /// What the bucket says to `amount` at `now`, if `withheld` tokens of it are kept from whoever asks, and when a refusal
+    /// What the bucket says to `amount` at `now`, by a clock that is so far `ahead`, if `withheld` tokens of it are kept from whoever asks, and when a refusal
     /// passes.
-    pub fn judge(&self, amount: u64, now: u64, withheld: u64) -> (Answer, Wait) {
+    pub fn judge(&self, amount: u64, (now, ahead): (u64, i64), withheld: u64) -> (Answer, Wait) {
         let beyond = |used: &u128, limit: &u64| {
             used + u128::from(amount) + u128::from(withheld) > u128::from(*limit) && *limit != COUNTS
         };
@@ -233,7 +233,7 @@ impl Bucket {
         };
         match self {
             Bucket::Rate(bucket) => bucket.judge(amount, now, withheld),
-            Bucket::Quota(bucket) => bucket.judge(amount, now, withheld),
+            Bucket::Quota(bucket) => bucket.judge(amount, now, withheld, ahead),
             Bucket::Budget { limit, used } => refuse_if(beyond(used, limit), Wait::Never),
             Bucket::InFlight { limit, held } => {
                 refuse_if(beyond(held, limit), if amount > *limit { Wait::Never } else { Wait::OnRelease })
@@ -242,20 +242,20 @@ impl Bucket {
     }
 
     /// What it has counted by `now`: of a quota, in the window of then.
-    pub fn used(&self, now: u64) -> u128 {
+    pub fn used(&self, (now, ahead): (u64, i64)) -> u128 {
         match self {
             Bucket::Rate(_) => unreachable!("nobody asks what a rate has counted"),
-            Bucket::Quota(bucket) => bucket.used(bucket.window(now).number),
+            Bucket::Quota(bucket) => bucket.used(bucket.window(now, ahead)),
             Bucket::Budget { used, .. } => *used,
             Bucket::InFlight { held, .. } => *held,
         }
     }
 
     /// Charges `amount`; an in-flight rule holds it only if there is a permit to release it.
-    pub fn charge(&mut self, amount: u64, now: u64, permit: bool) -> Charge {
+    pub fn charge(&mut self, amount: u64, (now, ahead): (u64, i64), permit: bool) -> Charge {
         match self {
             Bucket::Rate(bucket) => bucket.charge(amount, now),
-            Bucket::Quota(bucket) => bucket.charge(amount, now),
+            Bucket::Quota(bucket) => bucket.charge(amount, now, ahead),
             Bucket::Budget { used, .. } => {
                 *used += u128::from(amount);
                 Charge::Budget
@@ -268,7 +268,13 @@ impl Bucket {
     }
 
     /// Replaces `reserved` by `actual`, at `now`.
-    pub fn settle(&mut self, charge: &Charge, reserved: u64, actual: u64, now: u64) -> Settled {
+    pub fn settle(
+        &mut self,
+        charge: &Charge,
+        reserved: u64,
+        actual: u64,
+        (now, ahead): (u64, i64),
+    ) -> Settled {
         match (self, charge) {
             (Bucket::Rate(bucket), Charge::Rate { word, refunds_before, entry }) => {
                 if actual <= reserved {
@@ -277,8 +283,8 @@ impl Bucket {
                     bucket.charge_overage(actual - reserved, now)
                 }
             }
-            (Bucket::Quota(bucket), Charge::Quota { window }) => {
-                bucket.settle(*window, reserved, actual, now);
+            (Bucket::Quota(bucket), Charge::Quota { window, ahead: of }) => {
+                bucket.settle((*window, *of), reserved, actual, now, ahead);
                 Settled::default()
             }
             (Bucket::Budget { used, .. }, _) => {
@@ -301,14 +307,14 @@ impl Bucket {
         }
     }
 
-    pub fn standing(&self, now: u64) -> Standing {
+    pub fn standing(&self, (now, ahead): (u64, i64)) -> Standing {
         let plain = |limit: u64, used: u128| {
             let left = u128::from(limit).saturating_sub(used);
             Standing { limit, left: (left, left) }
         };
         match self {
             Bucket::Rate(bucket) => bucket.standing(now),
-            Bucket::Quota(bucket) => plain(bucket.limit, bucket.used(bucket.window(now).number)),
+            Bucket::Quota(bucket) => plain(bucket.limit, bucket.used(bucket.window(now, ahead))),
             Bucket::Budget { limit, used } => plain(*limit, *used),
             Bucket::InFlight { limit, held } => plain(*limit, *held),
         }

@@ -1,4 +1,4 @@
-//! Calendar windows of UTC, counted the long way.
+//! Calendar windows of UTC, and of clocks that are ahead of it by so many nanoseconds, counted the long way.
 
 /// The length of a quota's window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,12 @@ pub fn window_at(period: Period, unix: i64) -> Window {
         Period::Week => even(7 * DAY, 3 * DAY),
         Period::Month => month_at(unix),
     }
+}
+
+/// The window of a clock that is `ahead` of UTC.
+pub fn window_ahead(period: Period, unix: i64, ahead: i64) -> Window {
+    let Window { number, start, end } = window_at(period, unix + ahead);
+    Window { number, start: start - ahead, end: end - ahead }
 }
 
 fn month_at(unix: i64) -> Window {

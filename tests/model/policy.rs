@@ -15,6 +15,8 @@ pub struct PolicyModel {
     pub meters: Vec<&'static str>,
     /// Unix nanoseconds at limiter time 0.
     pub origin_unix: i64,
+    /// Zones that organizations may be in, and by how many nanoseconds their clocks are ahead of UTC.
+    pub zones: Vec<(&'static str, i64)>,
     pub largest_factor: u64,
     pub tiers: Vec<TierModel>,
     /// Index of the tier of anonymous callers.
@@ -79,6 +81,9 @@ impl PolicyModel {
         let mut text = String::new();
         let _ = writeln!(text, "version = 1");
         let _ = writeln!(text, "meters = {:?}", self.meters);
+        if !self.zones.is_empty() {
+            let _ = writeln!(text, "zones = {:?}", self.zones.iter().map(|zone| zone.0).collect::<Vec<_>>());
+        }
         let _ = writeln!(text, "largest_factor = {}", self.largest_factor);
         let _ = writeln!(text, "memory = \"64MiB\"");
         if let Some(tier) = self.anonymous.and_then(|index| self.tiers.get(index)) {

@@ -48,7 +48,8 @@ struct Run<'l> {
     world: World<'l>,
     meters: Vec<Meter>,
     tiers: Vec<Tier>,
-    subjects: BTreeMap<u8, Subject>,
+    /// By account, and the zone that it was in.
+    subjects: BTreeMap<(u8, Option<usize>), Subject>,
     permits: Vec<Open<'l>>,
     /// Accounts and organizations, by level, tier and number, that were reported: what they have may be less from then on
     /// than the model knows, and never more.
@@ -144,7 +145,7 @@ impl<'l> Run<'l> {
     fn caller(&self, account: u8) -> Caller {
         let tiers = self.policy.tiers.len();
         if let (Some(tier), 6) = (self.policy.anonymous, account % 7) {
-            return Caller { tier, account: u32::from(account), organization: None, since: None };
+            return Caller { tier, account: u32::from(account), organization: None, since: None, zone: None };
         }
         let organization = (usize::from(account) / tiers) % 4;
         let tier = usize::from(account) % tiers;
@@ -157,11 +158,16 @@ impl<'l> Run<'l> {
                 2 => Some(origin.saturating_sub_unsigned(guard.age() / 2)),
                 _ => Some(origin),
             });
+        // Every three days each account comes from another zone, and those of one organization from different ones.
+        let zones = self.policy.zones.len();
+        let turn = self.limiter.now().as_u64() / (3 * 86_400_000_000_000) + u64::from(account);
+        let zone = (turn % (zones as u64 + 1)) as usize;
         Caller {
             tier,
             account: u32::from(account),
             organization: u32::try_from(organization).ok().filter(|number| *number > 0),
             since,
+            zone: zone.checked_sub(1).filter(|_| organization > 0),
         }
     }
 
@@ -204,7 +210,9 @@ impl<'l> Run<'l> {
         match caller.organization {
             // Organizations of two tiers are two organizations.
             Some(number) => {
-                identity.in_organization(limiter.organization(u64::from(number) * 100 + caller.tier as u64))
+                let organization = limiter.organization(u64::from(number) * 100 + caller.tier as u64);
+                let zone = caller.zone.and_then(|zone| limiter.zone(self.policy.zones[zone].0));
+                identity.in_organization(zone.map_or(organization, |zone| organization.in_zone(zone)))
             }
             None => identity,
         }
@@ -213,7 +221,8 @@ impl<'l> Run<'l> {
     fn subject(&mut self, account: u8) -> Subject {
         let identity = self.identity(account);
         let limiter = self.limiter;
-        *self.subjects.entry(account).or_insert_with(|| limiter.subject(&identity))
+        let of = (account, self.caller(account).zone);
+        *self.subjects.entry(of).or_insert_with(|| limiter.subject(&identity))
     }
 
     fn cost(&self, amounts: &Amounts) -> Cost {

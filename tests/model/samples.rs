@@ -16,6 +16,7 @@ pub fn everything() -> PolicyModel {
     PolicyModel {
         meters: vec!["requests", "input_tokens", "output_tokens"],
         origin_unix: ORIGIN,
+        zones: Vec::new(),
         largest_factor: 16,
         tiers: vec![
             TierModel {
@@ -81,6 +82,7 @@ pub fn narrow() -> PolicyModel {
     PolicyModel {
         meters: vec!["requests", "tokens"],
         origin_unix: ORIGIN,
+        zones: Vec::new(),
         largest_factor: 16,
         tiers: vec![
             tier("rate", rate(3, 1_000, 10, 4)),
@@ -104,6 +106,7 @@ pub fn rates_only() -> PolicyModel {
     PolicyModel {
         meters: vec!["even", "odd", "yearly"],
         origin_unix: 0,
+        zones: Vec::new(),
         largest_factor: 16,
         tiers: vec![TierModel {
             name: "one",
@@ -125,6 +128,7 @@ pub fn guarded() -> PolicyModel {
     PolicyModel {
         meters: vec!["requests", "tokens"],
         origin_unix: ORIGIN,
+        zones: Vec::new(),
         largest_factor: 16,
         tiers: vec![
             TierModel {
@@ -169,5 +173,40 @@ pub fn guarded() -> PolicyModel {
         anonymous: None,
         accounts: 12,
         signals: true,
+    }
+}
+
+/// Quotas of every length at the levels that follow zones, in zones that are ahead and behind, by half an hour too.
+pub fn zoned() -> PolicyModel {
+    const MINUTE: i64 = 60_000_000_000;
+    PolicyModel {
+        meters: vec!["requests", "tokens"],
+        origin_unix: ORIGIN,
+        zones: vec![
+            ("Asia/Tokyo", 540 * MINUTE),
+            ("Etc/GMT+5", -300 * MINUTE),
+            ("Asia/Kolkata", 330 * MINUTE),
+            ("Pacific/Marquesas", -570 * MINUTE),
+        ],
+        largest_factor: 16,
+        tiers: vec![TierModel {
+            name: "one",
+            account: rules(&[
+                (0, quota(6, Period::Hour)),
+                (0, quota(20, Period::Day)),
+                (1, quota(500, Period::Week)),
+                (1, quota(900, Period::Month)),
+            ]),
+            organization: rules(&[
+                (0, quota(12, Period::Minute)),
+                (0, quota(35, Period::Day)),
+                (1, quota(1_500, Period::Month)),
+            ]),
+            total: rules(&[(0, quota(90, Period::Day)), (1, quota(3_000, Period::Week))]),
+            guard: None,
+        }],
+        anonymous: None,
+        accounts: 9,
+        signals: false,
     }
 }

@@ -22,6 +22,8 @@ pub struct Caller {
     pub organization: Option<u32>,
     /// Unix nanoseconds; `None` where nobody tells.
     pub since: Option<i64>,
+    /// The zone of the organization, by its place in the policy's list.
+    pub zone: Option<usize>,
 }
 
 /// The buckets of one subject at one level, in the order of the level's rules.
@@ -44,6 +46,7 @@ pub struct Refusal {
 
 /// The charges of one admission: level, subject, and what each bucket remembers of it.
 pub struct Charges {
+    caller: Caller,
     places: Vec<((usize, usize, u32), Vec<Charge>)>,
     reserved: Amounts,
 }
@@ -101,12 +104,13 @@ impl<'a> World<'a> {
         rule: &RuleModel,
     ) -> u64 {
         let account = (0, caller.tier, caller.account);
+        let own = (at, self.ahead(caller, 0));
         let own_rules = self.rules(0, caller.tier);
         match (level, &rule.limit) {
             (0, Limit::Rate(Rate { burst: most, .. }) | Limit::Quota { limit: most, .. }) => {
                 let Some((age, guard)) = self.new_at(caller, at) else { return 0 };
                 let counts = own_rules.iter().position(RuleModel::only_counts).expect("the ramp's");
-                let used = self.buckets(account)[counts].used(at);
+                let used = self.buckets(account)[counts].used(own);
                 let has = u128::from(*most) * guard.share(age, used) / 10_000;
                 most - u64::try_from(has).expect("at most all of it")
             }
@@ -120,7 +124,7 @@ impl<'a> World<'a> {
                 let Some(day) = day else { return 0 };
                 let (share, below) = guard.light;
                 let part = |most: u64, hundredths: u64| u128::from(most) * u128::from(hundredths) / 100;
-                let used = self.buckets(account)[day].used(at) + u128::from(amounts[rule.meter]);
+                let used = self.buckets(account)[day].used(own) + u128::from(amounts[rule.meter]);
                 if used <= part(own_rules[day].limit.most(), below) {
                     return 0;
                 }
@@ -128,6 +132,12 @@ impl<'a> World<'a> {
             }
             _ => 0,
         }
+    }
+
+    /// How far the clock is ahead by which a level's quotas count for a caller.
+    fn ahead(&self, caller: Caller, level: usize) -> i64 {
+        let follows = level < POOL;
+        caller.zone.filter(|_| follows).map_or(0, |zone| self.policy.zones[zone].1)
     }
 
     fn buckets(&mut self, place: (usize, usize, u32)) -> &mut Vec<Bucket> {
@@ -170,15 +180,16 @@ impl<'a> World<'a> {
         let (mut answer, mut refusals) = (Answer::Admit, Vec::new());
         for place in self.path(caller, now) {
             let rules = self.rules(place.0, place.1);
+            let when = (now, self.ahead(caller, place.0));
             for (index, rule) in rules.iter().enumerate() {
                 let withheld = self.withheld(caller, amounts, now, place.0, rule);
                 let bucket = &self.buckets(place)[index];
                 let asked = bucket.asked(amounts[rule.meter], permit);
-                let (mut own, mut wait) = bucket.judge(asked, now, 0);
-                let mut left = bucket.standing(now).left;
+                let (mut own, mut wait) = bucket.judge(asked, when, 0);
+                let mut left = bucket.standing(when).left;
                 // Only what the bucket has is withheld.
                 if own != Answer::Refuse && withheld > 0 {
-                    let (with_less, longer) = bucket.judge(asked, now, withheld);
+                    let (with_less, longer) = bucket.judge(asked, when, withheld);
                     let least = left.0.saturating_sub(u128::from(withheld));
                     (left, wait) = match own {
                         Answer::Either => ((least, left.1), either(wait, longer)),
@@ -214,17 +225,18 @@ impl<'a> World<'a> {
             .path(caller, now)
             .map(|place| {
                 let rules = self.rules(place.0, place.1);
+                let when = (now, self.ahead(caller, place.0));
                 let charges = rules
                     .iter()
                     .zip(self.buckets(place).iter_mut())
                     .map(|(rule, bucket)| {
-                        bucket.charge(bucket.asked(amounts[rule.meter], permit), now, permit)
+                        bucket.charge(bucket.asked(amounts[rule.meter], permit), when, permit)
                     })
                     .collect();
                 (place, charges)
             })
             .collect();
-        Charges { places, reserved: *amounts }
+        Charges { caller, places, reserved: *amounts }
     }
 
     /// Settles every bucket on the path: by meter, the largest of what was clipped and of what was cut.
@@ -232,11 +244,12 @@ impl<'a> World<'a> {
         let mut settled = [Settled::default(); 3];
         for (place, charges_of) in &charges.places {
             let rules = self.rules(place.0, place.1);
+            let when = (now, self.ahead(charges.caller, place.0));
             let buckets = self.buckets(*place);
             for ((rule, bucket), charge) in rules.iter().zip(buckets).zip(charges_of) {
                 let meter = rule.meter;
                 let reserved = bucket.asked(charges.reserved[meter], true);
-                let own = bucket.settle(charge, reserved, actual[meter], now);
+                let own = bucket.settle(charge, reserved, actual[meter], when);
                 let largest = |a: (u128, u128), b: (u128, u128)| (a.0.max(b.0), a.1.max(b.1));
                 settled[meter].clipped = largest(settled[meter].clipped, own.clipped);
                 settled[meter].cut = largest(settled[meter].cut, own.cut);
@@ -255,7 +268,8 @@ impl<'a> World<'a> {
         for place in self.path(caller, now) {
             for (index, rule) in self.rules(place.0, place.1).iter().enumerate() {
                 let withheld = self.withheld(caller, &[1; METERS], now, place.0, rule);
-                let standing = self.buckets(place)[index].standing(now);
+                let when = (now, self.ahead(caller, place.0));
+                let standing = self.buckets(place)[index].standing(when);
                 standings.push((LEVELS[place.0], rule, standing, withheld));
             }
         }

@@ -45,7 +45,7 @@ fn keeps_the_bound(rate: &Rate, schedule: &[(u64, Operation)], evaporating: bool
     let mut open = Vec::new();
     for (index, &(wait, operation)) in schedule.iter().enumerate() {
         now += wait;
-        let moment = Moment { now, anchor: Anchor::new(0), calendars: &[] };
+        let moment = Moment::new(now, Anchor::new(0), &[]);
         // Leases are given back by whoever comes, whose clock may have been read long ago.
         let late = Moment { now: now.saturating_sub(wait * 3), ..moment };
         open.retain(|&(due, entry, mark, amounts): &(usize, usize, u64, (u64, u64))| {
@@ -133,7 +133,7 @@ fn leases_that_do_not_evaporate_mint() {
 /// A budget's lease gives back what it did not serve, to the token; one that only counts is charged what it served.
 #[test]
 fn counts_come_out_even() {
-    let moment = Moment { now: 0, anchor: Anchor::new(0), calendars: &[] };
+    let moment = Moment::new(0, Anchor::new(0), &[]);
     for (limit, before) in [(Limit::Budget { limit: 1_000 }, 100), (Limit::Budget { limit: UNLIMITED }, 100)]
     {
         let (word, mut lease) = bite(&limit, (before, 0), 0, 10, &moment).unwrap();

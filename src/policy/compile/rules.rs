@@ -82,16 +82,20 @@ impl Compiler<'_> {
 
     /// What is known of how the windows of two limits lie.
     fn windows(&self, outer: &Limit, inner: &Limit) -> Windows {
-        let zone = |limit: &Limit| match limit {
-            Limit::Quota(quota) => {
-                self.calendars.get(usize::from(quota.calendar)).map(|known| known.windows().1)
-            }
+        let quota = |limit: &Limit| match limit {
+            Limit::Quota(quota) => Some(*quota),
             Limit::Rate(_) | Limit::Budget { .. } | Limit::InFlight { .. } => None,
         };
-        let zones = [zone(outer), zone(inner)];
+        let quotas = [quota(outer), quota(inner)];
+        let zone =
+            |quota: Quota| self.calendars.get(usize::from(quota.calendar)).map(|known| known.windows().1);
+        let zones = quotas.map(|quota| quota.and_then(zone));
+        let follows = |quota: &Quota| quota.calendars > 0;
+        let others: &[&str] = if quotas.iter().flatten().any(follows) { &self.zones } else { &[] };
         Windows {
-            fixed_days: zones.iter().flatten().all(|zone| has_fixed_days(zone)),
-            aligned: !matches!(zones, [Some(outer), Some(inner)] if outer != inner),
+            fixed_days: zones.iter().flatten().chain(others).all(|zone| has_fixed_days(zone)),
+            // Where organizations may be in zones, two of its quotas need not have come to another zone together.
+            aligned: others.is_empty() && !matches!(zones, [Some(outer), Some(inner)] if outer != inner),
         }
     }
 
@@ -273,22 +277,27 @@ impl Compiler<'_> {
     fn quota(&mut self, path: &KeyPath, least: u64, quota: WindowLimit) -> Option<Quota> {
         let path = path.key("quota");
         let limit = self.share(&path, "quota", quota.tokens, least)?;
-        let use_bits = Quota::use_bits(quota.period);
-        if limit >= 1 << (use_bits - 1) {
+        let most = Quota::new(limit, quota.period, 0).among(self.calendars_of_words()).most();
+        if limit > most {
+            let beside = if self.calendars_of_words() > 0 { " beside the zones" } else { "" };
             let message = format!(
-                "{limit} is too large for a window of a {}; at most {} fits",
-                quota.period,
-                (1_u64 << (use_bits - 1)) - 1
+                "{limit} is too large for a window of a {}{beside}; at most {most} fits",
+                quota.period
             );
             self.problem(&path, message);
             return None;
         }
         let calendar = self.calendar(&path, quota.period)?;
-        Some(Quota { limit, period: quota.period, calendar, use_bits })
+        Some(Quota::new(limit, quota.period, calendar).among(self.calendars_of_words()))
+    }
+
+    /// How many calendars the words of quotas tell apart at this point of the pass, at most.
+    fn calendars_of_words(&self) -> u8 {
+        if self.follows { self.most_calendars } else { 0 }
     }
 
     /// The index of the calendar of `period`, which is made where it is first asked for.
-    fn calendar(&mut self, path: &KeyPath, period: Period) -> Option<u8> {
+    pub(super) fn calendar(&mut self, path: &KeyPath, period: Period) -> Option<u8> {
         let is_it = |known: &Calendar| {
             let (of, zone, _) = known.windows();
             (of, zone) == (period, self.zone)

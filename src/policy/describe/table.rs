@@ -17,6 +17,9 @@ impl fmt::Display for Description {
             .collect();
         writeln!(out, "meters      {}", meters.join(", "))?;
         writeln!(out, "zone        {}; weeks start on {}", self.zone, self.week_start)?;
+        if !self.zones.is_empty() {
+            writeln!(out, "zones       {}, which organizations may be in", self.zones.join(", "))?;
+        }
         match self.on_drop {
             OnDrop::Refund => writeln!(out, "on drop     a permit gives back what it reserved")?,
             OnDrop::Charge => writeln!(out, "on drop     what a permit reserved stays charged")?,

@@ -76,7 +76,7 @@ fn limits() -> impl Strategy<Value = Limit> {
         }),
         (1_u64..60, period, prop::sample::select(vec![1_u64, 24, 60])).prop_map(|(limit, period, times)| {
             let limit = limit * times;
-            Limit::Quota(Quota { limit, period, calendar: 0, use_bits: Quota::use_bits(period) })
+            Limit::Quota(Quota::new(limit, period, 0))
         }),
         (1_u64..90).prop_map(|limit| Limit::Budget { limit }),
     ]
@@ -118,8 +118,7 @@ proptest! {
 #[test]
 fn larger_in_every_respect_is_covered() {
     let rate = |tokens, burst| Limit::Rate(Rate::new(tokens, MINUTE, burst, burst, 1).unwrap());
-    let quota =
-        |limit, period| Limit::Quota(Quota { limit, period, calendar: 0, use_bits: Quota::use_bits(period) });
+    let quota = |limit, period| Limit::Quota(Quota::new(limit, period, 0));
     for (outer, inner) in [
         (rate(10, 10), rate(11, 11)),
         (rate(10, 10), quota(621, Period::Hour)),
