@@ -43,7 +43,7 @@ const MOST_REMOVED: usize = 8;
 const LEAST_BYTES: u64 = 64 << 10;
 const MOST_BLOCKS: u64 = 4096;
 /// Subjects that were forgotten since the last step, beyond which the next pass is full.
-const MOST_FORGOTTEN: usize = 65_536;
+const MOST_FORGOTTEN: usize = if cfg!(test) { 8 } else { 65_536 };
 /// After a failure, this part of an interval goes by until it is tried again.
 const PATIENCE: u64 = 8;
 
@@ -71,6 +71,8 @@ struct State {
     /// Bytes of the last full pass, and of those since; 0 before the first.
     full: u64,
     since: u64,
+    /// Whether more were forgotten than could be told: only a full pass that has not begun yet leaves them out.
+    overlooked: bool,
     /// The checksum of the overrides that were told last.
     overrides: u64,
     done: u64,
@@ -146,6 +148,7 @@ impl Checkpoints {
             leftover,
             full: 0,
             since: 0,
+            overlooked: false,
             overrides: 0,
             done: 0,
             last_began: None,
@@ -232,6 +235,8 @@ impl State {
         }
         let book = shared.books.copy();
         let moment = shared.moment(&book, now);
+        let forgotten = std::mem::take(&mut *checkpoints.forgotten.lock());
+        self.overlooked |= forgotten.len() >= MOST_FORGOTTEN;
         let mut pass = match self.pass {
             Some(pass) => pass,
             None => {
@@ -239,10 +244,6 @@ impl State {
                 *self.pass.insert(begun)
             }
         };
-        let forgotten = std::mem::take(&mut *checkpoints.forgotten.lock());
-        if forgotten.len() >= MOST_FORGOTTEN {
-            self.full = 0;
-        }
         let mut head = Head {
             first: self.first,
             number: self.next,
@@ -315,10 +316,15 @@ impl State {
         Ok(Checkpointing::Done)
     }
 
-    fn begin(&self, shared: &Shared, moment: &Moment<'_>) -> Pass {
+    fn begin(&mut self, shared: &Shared, moment: &Moment<'_>) -> Pass {
         // Whoever has moved until now is gone by on the way.
-        (0..shared.lines.marks()).for_each(|word| shared.lines.take_marks(word).for_each(drop));
-        let full = self.full == 0
+        let mut word = 0;
+        while word < shared.lines.marks() {
+            shared.lines.take_marks(word).for_each(drop);
+            word = shared.lines.next_marks(word + 1);
+        }
+        let full = std::mem::take(&mut self.overlooked)
+            || self.full == 0
             || self.since > self.full.max(LEAST_BYTES)
             || self.next - self.first > MOST_BLOCKS + self.full / MOST_BYTES as u64;
         Pass { began: moment.now, full, from: self.next, bytes: 0, place: 0, reached: 0, word: 0, clean: 0 }
@@ -365,14 +371,21 @@ impl Step<'_> {
             if self.is_over() {
                 return false;
             }
+            let next = self.shared.lines.next_marks(pass.word).min(words);
+            let none = next - pass.word;
+            pass.clean += none;
+            // As many words without a mark are gone by while a place is looked at.
+            self.looks += none / 1024 + 1;
+            if next == words {
+                pass.word = 0;
+                continue;
+            }
             pass.clean += 1;
-            for place in self.shared.lines.take_marks(pass.word) {
+            for place in self.shared.lines.take_marks(next) {
                 self.look(seen, place, false);
                 pass.clean = 0;
             }
-            // A word is looked at in a tenth of what a place takes.
-            self.looks += usize::from(pass.word.is_multiple_of(8));
-            pass.word = (pass.word + 1) % words.max(1);
+            pass.word = next + 1;
         }
         true
     }

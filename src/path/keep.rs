@@ -102,6 +102,16 @@ impl Lines {
         self.accounts.marks() + self.organizations.marks()
     }
 
+    /// The first word at or after `from` that may have marks; how many there are where none has.
+    pub(crate) fn next_marks(&self, from: usize) -> usize {
+        let accounts = self.accounts.marks();
+        let of_accounts = self.accounts.next_marks(from);
+        if of_accounts < accounts {
+            return of_accounts;
+        }
+        accounts + self.organizations.next_marks(from.saturating_sub(accounts))
+    }
+
     /// Takes the marks of a word: the places that they are for.
     pub(crate) fn take_marks(&self, word: usize) -> impl Iterator<Item = usize> + use<> {
         let accounts = self.accounts.marks();

@@ -29,30 +29,58 @@ pub(crate) struct Kept {
     pub(crate) words: [u64; MAX_RULES],
 }
 
-/// A mark for each slot to which a subject has moved.
+const BITS: usize = u64::BITS as usize;
+
+/// A mark for each slot to which a subject has moved, and one for each word of them that may have some: going by those that have
+/// none takes so little that a checkpoint comes round between two moves, however large the tables.
 #[derive(Debug)]
-pub(super) struct Moved(Box<[AtomicU64]>);
+pub(super) struct Moved {
+    marks: Box<[AtomicU64]>,
+    words: Box<[AtomicU64]>,
+}
 
 impl Moved {
     pub(super) fn new(slots: usize) -> Result<Moved, OutOfMemory> {
-        filled(slots.div_ceil(u64::BITS as usize)).map(Moved)
+        let marks = filled(slots.div_ceil(BITS))?;
+        let words = filled(marks.len().div_ceil(BITS))?;
+        Ok(Moved { marks, words })
     }
 
     pub(super) fn bytes(&self) -> usize {
-        size_of_val(&*self.0)
+        size_of_val(&*self.marks) + size_of_val(&*self.words)
     }
 
+    /// Marks a slot, and then its word, also where that is marked: whoever takes the word's mark takes the slot's.
     pub(super) fn set(&self, slot: usize) {
-        if let Some(word) = self.0.get(slot / u64::BITS as usize) {
-            let bit = 1 << (slot % u64::BITS as usize);
-            // Always `Some`: nothing to report. Pairs with the exchange in `take`.
-            let _ = word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |marks| Some(marks | bit));
-        }
+        mark(&self.marks, slot);
+        mark(&self.words, slot / BITS);
+    }
+
+    /// The first word at or after `from` that may have marks; how many words there are where none has.
+    fn next(&self, from: usize) -> usize {
+        let (start, skipped) = (from / BITS, from % BITS);
+        let words = self.words.iter().enumerate().skip(start);
+        let mut words = words.map(|(place, word)| {
+            let word = word.load(Ordering::Acquire);
+            (place, if place == start { word >> skipped << skipped } else { word })
+        });
+        let found = words.find(|(_, word)| *word != 0);
+        found.map_or(self.marks.len(), |(place, word)| place * BITS + word.trailing_zeros() as usize)
     }
 
     fn take(&self, word: usize) -> u64 {
-        let Some(word) = self.0.get(word) else { return 0 };
-        if word.load(Ordering::Acquire) == 0 { 0 } else { word.swap(0, Ordering::AcqRel) }
+        let Some(marks) = self.marks.get(word) else { return 0 };
+        if let Some(of) = self.words.get(word / BITS) {
+            of.fetch_and(!(1 << (word % BITS)), Ordering::AcqRel);
+        }
+        marks.swap(0, Ordering::AcqRel)
+    }
+}
+
+/// Pairs with the exchanges in [`Moved::take`].
+fn mark(marks: &[AtomicU64], bit: usize) {
+    if let Some(word) = marks.get(bit / BITS) {
+        word.fetch_or(1 << (bit % BITS), Ordering::AcqRel);
     }
 }
 
@@ -108,14 +136,18 @@ impl Subjects {
 
     /// How many words of marks there are: one for each 64 slots.
     pub(crate) fn marks(&self) -> usize {
-        self.moved.0.len()
+        self.moved.marks.len()
+    }
+
+    /// The first word at or after `from` that may have marks; how many there are where none has.
+    pub(crate) fn next_marks(&self, from: usize) -> usize {
+        self.moved.next(from)
     }
 
     /// Takes the marks of a word: the slots that they are for.
     pub(crate) fn take_marks(&self, word: usize) -> impl Iterator<Item = usize> + use<> {
         let marks = self.moved.take(word);
-        let bits = u64::BITS as usize;
-        (0..bits).filter(move |bit| marks >> bit & 1 == 1).map(move |bit| word * bits + bit)
+        (0..BITS).filter(move |bit| marks >> bit & 1 == 1).map(move |bit| word * BITS + bit)
     }
 
     /// Gives `key` these words, and what evidence has done to it; whether there was a place for it.

@@ -3,6 +3,8 @@
 //! - of no budget is less restored than had been spent when the pass before the last complete one ended, and of none more than
 //!   was spent at all, wherever its subject was meanwhile;
 //! - liveness: subjects did move during passes, and passes did complete.
+//!
+//! And who was forgotten stays so, however many are at once, wherever a pass is.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -90,5 +92,27 @@ proptest! {
             }
         }
         prop_assert!(killed > 0 && (completed > 0 || steps < 1_000), "{completed} completed, {killed} killed");
+    }
+}
+
+#[test]
+fn more_are_forgotten_than_are_told_at_once() {
+    let clock = ManualClock::at_unix(1_772_236_800_000_000_000);
+    for steps in 0.. {
+        let store = MemoryStore::new();
+        let limiter = limiter(store.clone(), &clock);
+        let tokens = limiter.meter("tokens").unwrap();
+        let accounts = || (0..30_u64).map(|id| limiter.identity(limiter.tier("free").unwrap(), id));
+        accounts().for_each(|who| assert!(limiter.check(&who, &Cost::of(tokens, 1)).is_ok()));
+        // Somewhere in the first pass, which is full.
+        let done = (0..steps).any(|_| limiter.maintain().checkpoint == Checkpointing::Done);
+        accounts().for_each(|who| assert!(limiter.forget(&who)));
+        limiter.checkpoint().unwrap();
+        let restored = self::limiter(store.copy(), &clock);
+        assert_eq!((0..30).map(|id| spent(&restored, id)).sum::<u64>(), 0, "after {steps} steps");
+        if done {
+            assert!(steps > 10, "{steps}");
+            break;
+        }
     }
 }
