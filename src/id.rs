@@ -183,7 +183,8 @@ impl Serialize for Fingerprint {
 pub enum KeptId {
     /// A database key or the like.
     Integer(u64),
-    /// A UUID as its 128 bits.
+    /// A UUID as its 128 bits; serialized as 32 hexadecimal digits, since few formats have numbers as large.
+    #[serde(serialize_with = "serialize_uuid")]
     Uuid(u128),
     /// Of a text ([`Limiter::fingerprint`](crate::Limiter::fingerprint)).
     Fingerprint(Fingerprint),
@@ -217,6 +218,10 @@ impl KeptId {
         let (words, kind) = self.words_and_kind();
         Key::kept(words, kind, places)
     }
+}
+
+fn serialize_uuid<S: Serializer>(id: &u128, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{id:032x}"))
 }
 
 impl fmt::Display for KeptId {

@@ -447,7 +447,11 @@ fn usage_is_told_by_rule_and_window() {
     check(&limiter.export().collect::<Vec<_>>());
     let top = limiter.top(1, requests);
     assert_eq!((top.len(), top[0].id), (1, Some(KeptId::Integer(17))));
-    assert_eq!(limiter.top(9, requests).len(), 2);
+    assert_eq!(limiter.top(usize::MAX, requests).len(), 2);
+    assert!(limiter.top(0, requests).is_empty());
+    // No rule has such windows; nobody is in no organization.
+    assert!(limiter.usage(Whom::Account(&caller), requests, Some(Period::Week)).is_empty());
+    assert!(limiter.usage(Whom::Organization(&text), requests, None).is_empty());
     let json = serde_json::to_value(&top[0]).expect("it is plain data");
     assert_eq!(json["id"]["integer"], 17);
     assert_eq!(json["counted"][0]["rule"], "day");
@@ -477,6 +481,70 @@ fn parked_accounts_are_kept() {
     for id in 0..500 {
         assert_eq!(after.used(&after.account("free", id), "account/requests/month"), 3, "{id}");
     }
+}
+
+/// Those at the top are told once each, the largest first, and no fewer than there are, whoever moves and spends meanwhile.
+#[test]
+fn the_top_is_in_order_whoever_moves_meanwhile() {
+    let head = HEAD.replace("accounts = 1000", "accounts = 500, parked_accounts = 5000");
+    let policy = format!(
+        "{head}[tiers.free]\ntotal = \"unlimited\"\naccount.requests = {{ budget = 1_000_000_000 }}\n"
+    );
+    let world = World::new(plan(&policy));
+    let requests = world.limiter.meter("requests").expect("it");
+    for id in 0..3_000 {
+        assert!(world.limiter.check(&world.account("free", id), &world.cost(1 + id % 50, 0)).is_ok());
+    }
+    std::thread::scope(|scope| {
+        let limiter = &world.limiter;
+        let tops = scope.spawn(|| (0..50).map(|_| limiter.top(1_000, requests)).collect::<Vec<_>>());
+        let mut random = 1_u64;
+        while !tops.is_finished() {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let _ = limiter.check(&world.account("free", (random >> 33) % 3_000), &world.cost(7, 0));
+        }
+        for top in tops.join().expect("no panic") {
+            let ids: std::collections::BTreeSet<_> = top.iter().map(|usage| usage.id).collect();
+            assert_eq!((top.len(), ids.len()), (1_000, 1_000));
+            assert!(top.iter().map(|usage| usage.counted[0].used).is_sorted_by(|one, next| one >= next));
+        }
+    });
+}
+
+#[test]
+fn a_uuid_is_told_as_text() {
+    let id = KeptId::Uuid(0x0191_e4a6_7c31_7f00_8000_0000_0000_0001);
+    let json = serde_json::to_value(id).expect("any format has texts");
+    assert_eq!(json, serde_json::json!({ "uuid": "0191e4a67c317f008000000000000001" }));
+}
+
+/// A checkpoint ends while accounts go to and fro between large tables without a pause.
+#[test]
+fn a_checkpoint_ends_whoever_moves_meanwhile() {
+    let head = HEAD.replace("accounts = 1000", "accounts = 2000, parked_accounts = 1_500_000");
+    let policy =
+        format!("{head}[tiers.free]\ntotal = \"unlimited\"\naccount.requests = {{ budget = 1_000_000 }}\n");
+    let world = World::new(plan(&policy));
+    let (one, mut random, mut moving) = (world.cost(1, 0), 1_u64, Vec::new());
+    for id in 0..20_000 {
+        assert!(world.limiter.check(&world.account("free", id), &one).is_ok());
+    }
+    std::thread::scope(|scope| {
+        let limiter = &world.limiter;
+        for _ in 0..3 {
+            let begun = std::time::Instant::now();
+            let checkpoint = scope.spawn(|| limiter.checkpoint());
+            while !checkpoint.is_finished() && begun.elapsed() < Duration::from_secs(20) {
+                random =
+                    random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let _ = limiter.check(&world.account("free", (random >> 33) % 20_000), &one);
+            }
+            moving.push(checkpoint.is_finished());
+            checkpoint.join().expect("no panic").expect("a store in memory");
+        }
+    });
+    assert!(world.limiter.statistics().parked_accounts > 10_000, "none moved");
+    assert_eq!(moving, [true; 3], "it ended only when nobody moved any more");
 }
 
 /// A block as version 1 of the format has it, written when that was released: it stays readable, and is what is written.

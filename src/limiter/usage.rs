@@ -1,6 +1,9 @@
 //! Usage: what was counted, for a customer, a bill, an operator. It reads the live tables, and needs no store.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+};
 
 use super::{Limiter, Shared, Whom};
 use crate::{
@@ -76,24 +79,29 @@ impl Limiter {
     }
 
     /// The `n` accounts of which most of `meter` was counted, the largest first: by the rule of each that looks back furthest,
-    /// a budget before a quota by month, week, day, hour, minute. Goes through all accounts.
+    /// a budget before a quota by month, week, day, hour, minute. Goes through all accounts, as [`export`](Limiter::export) does;
+    /// each is told once, as it was when it was gone by. Fewer than `n` where there are fewer of whom anything was counted.
     pub fn top(&self, n: usize, meter: Meter) -> Vec<Usage> {
         let plan = self.plan();
         let Some(meter) = plan.meters.get(meter.index()).map(|meter| meter.name) else { return Vec::new() };
-        let mut export = self.export();
-        // The least of those that are kept is at hand.
-        let mut most: BinaryHeap<Reverse<(u64, Reverse<usize>)>> = BinaryHeap::new();
-        while let Some((place, usage)) = export.advance() {
-            let used = furthest(&usage, &meter).filter(|used| *used > 0 && usage.level == Level::Account);
-            if let Some(used) = used {
-                most.push(Reverse((used, Reverse(place))));
-                if most.len() > n {
-                    most.pop();
-                }
+        let (mut most, mut of) = (BTreeMap::new(), HashMap::new());
+        for usage in self.export().filter(|usage| usage.level == Level::Account) {
+            let Some(used) = furthest(&usage, &meter).filter(|used| *used > 0) else { continue };
+            // Who moves between tables meanwhile may be met twice.
+            let met = of.get(&usage.id).copied().unwrap_or(0);
+            if met >= used {
+                continue;
+            }
+            most.remove(&(Reverse(met), usage.id));
+            of.insert(usage.id, used);
+            most.insert((Reverse(used), usage.id), usage);
+            if most.len() > n
+                && let Some(((_, least), _)) = most.pop_last()
+            {
+                of.remove(&least);
             }
         }
-        let places = most.into_sorted_vec().into_iter().map(|Reverse((_, Reverse(place)))| place);
-        places.filter_map(|place| self.shared.usage_at(place)).collect()
+        most.into_values().collect()
     }
 
     /// What stands for a text id in usage and checkpoints.
@@ -117,25 +125,19 @@ pub struct Export {
     place: usize,
 }
 
-impl Export {
-    fn advance(&mut self) -> Option<(usize, Usage)> {
-        let places = self.limiter.shared.lines.places();
-        while self.place < places {
-            let place = self.place;
-            self.place += 1;
-            if let Some(usage) = self.limiter.shared.usage_at(place) {
-                return Some((place, usage));
-            }
-        }
-        None
-    }
-}
-
 impl Iterator for Export {
     type Item = Usage;
 
     fn next(&mut self) -> Option<Usage> {
-        self.advance().map(|(_, usage)| usage)
+        let shared = &self.limiter.shared;
+        let usage = (self.place..shared.lines.places()).find_map(|place| {
+            self.place = place + 1;
+            shared.usage_at(place)
+        });
+        if usage.is_none() {
+            self.place = shared.lines.places();
+        }
+        usage
     }
 }
 
