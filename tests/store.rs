@@ -101,6 +101,34 @@ fn a_file_is_one_limiters() {
     assert!(FileStore::open(&path).is_ok());
 }
 
+/// What nobody would find is not taken for kept.
+#[test]
+fn a_file_that_was_moved_away_is_told() {
+    let path = folder("moved").join("kept");
+    let elsewhere = path.with_file_name("elsewhere");
+    let limiter = build(&ManualClock::at_unix(START), FileStore::open(&path).expect("made")).expect("room");
+    spend(&limiter, 0..10);
+    limiter.checkpoint().expect("written");
+    fs::rename(&path, &elsewhere).expect("ours");
+    spend(&limiter, 10..20);
+    for replaced in [false, true] {
+        let message = limiter.checkpoint().expect_err("nobody would find it").to_string();
+        assert!(
+            message.contains("moved away, removed or replaced") && message.contains("put it back"),
+            "{message}"
+        );
+        assert!(limiter.checkpoint_status().and_then(|status| status.failure).is_some());
+        if !replaced {
+            fs::copy(&elsewhere, &path).expect("ours");
+        }
+    }
+    fs::rename(&elsewhere, &path).expect("ours");
+    limiter.checkpoint().expect("written");
+    drop(limiter);
+    let usage = Usage::read_all(&mut FileStore::open(&path).expect("opened")).expect("whole");
+    assert_eq!(counted(&usage), (20, 20));
+}
+
 /// By another process, which holds the lock.
 #[test]
 fn a_file_of_another_process_is_refused() {

@@ -61,6 +61,10 @@ impl Block {
 
     fn read(from: &mut Reader<'_>, bytes: &[u8]) -> Result<Block, Malformed> {
         let (first, number, unix) = (from.u64()?, from.u64()?, from.i64()?);
+        // Others are to follow, and this one is needed itself.
+        if number == u64::MAX || first > number {
+            return Err(from.bad("a number that cannot be"));
+        }
         let length = from.array().map(u32::from_le_bytes)? as usize;
         let sum = bytes.len().checked_sub(TAIL).filter(|end| *end == HEAD.saturating_add(length));
         let end = sum.ok_or_else(|| from.bad("has another length than it says"))?;

@@ -36,7 +36,8 @@ const CACHE: usize = 4 << 20;
 ///
 /// The file is locked while the store lives, and readable by its owner alone: it holds the key of fingerprints. What a
 /// [`write`](Store::write) adds is on the disk when it answers. A write that fails leaves what was there; the next one tries
-/// again. Bytes of removed blocks are used again; the file does not shrink.
+/// again. Bytes of removed blocks are used again; the file does not shrink. Where the file is moved away, removed or replaced
+/// meanwhile, writes fail until it is back, since nobody would find what they add.
 pub struct FileStore {
     path: PathBuf,
     /// Has the lock.
@@ -54,7 +55,8 @@ impl FileStore {
     /// Where it cannot be opened or made, another process has it, or it is not as this crate wrote it: foreign, of a newer
     /// release, torn, truncated, or altered. It is then left as it is.
     pub fn open(path: impl AsRef<Path>) -> Result<FileStore, StoreError> {
-        let path = path.as_ref();
+        // Where it is, wherever the process goes.
+        let path = &std::path::absolute(path.as_ref()).unwrap_or_else(|_| path.as_ref().to_owned());
         match OpenOptions::new().read(true).write(true).open(path) {
             Ok(file) => FileStore::opened(path, file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => FileStore::made(path),
@@ -82,6 +84,12 @@ impl FileStore {
         let new = path.with_file_name(name);
         let file = create(&new).map_err(|error| failed(path, "making it", error))?;
         lock(path, &file)?;
+        // Others make it under this lock: now there is one, or they make none until this one is there.
+        if path.exists() {
+            drop(file);
+            let _ = fs::remove_file(&new);
+            return FileStore::open(path);
+        }
         let made = (|| {
             restrict(path, &file)?;
             // What a process left that was killed meanwhile.
@@ -91,6 +99,7 @@ impl FileStore {
                 FileStore { path: path.to_owned(), file, database: None, written: Arc::default() };
             store.database()?;
             fs::rename(&new, path).map_err(|error| failed(path, "naming it", error))?;
+            keep_name(path).map_err(|error| failed(path, "naming it", error))?;
             Ok(store)
         })();
         if made.is_err() {
@@ -158,6 +167,13 @@ impl Store for FileStore {
     }
 
     fn write(&mut self, number: u64, block: &[u8], remove: &[u64]) -> Result<(), StoreError> {
+        if !is_at(&self.path, &self.file) {
+            return Err(StoreError::new(format!(
+                "{}: moved away, removed or replaced since it was opened; put it back, and it goes on by itself, or start again \
+                 with the one that is there",
+                self.path.display()
+            )));
+        }
         self.with("writing it", |database| {
             let transaction = database.begin_write()?;
             {
@@ -266,6 +282,33 @@ fn lock(path: &Path, file: &File) -> Result<(), StoreError> {
     })
 }
 
+/// Whether `file` is what is found at `path`, as far as can be told.
+#[cfg(unix)]
+fn is_at(path: &Path, file: &File) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (fs::metadata(path), file.metadata()) {
+        (Ok(there), Ok(own)) => (there.dev(), there.ino()) == (own.dev(), own.ino()),
+        (Err(error), _) => error.kind() != io::ErrorKind::NotFound,
+        (_, Err(_)) => true,
+    }
+}
+
+#[cfg(not(unix))]
+fn is_at(_: &Path, _: &File) -> bool {
+    true
+}
+
+/// Lets a new name outlive a power cut.
+#[cfg(unix)]
+fn keep_name(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+#[cfg(not(unix))]
+fn keep_name(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 #[cfg(unix)]
 fn create(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
@@ -314,5 +357,25 @@ fn refused(path: &Path, what: &str, error: impl Into<redb::Error>) -> StoreError
         ))
         .because(error),
         error => StoreError::new(format!("{}: {what} failed: {error}", path.display())).because(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two that find no file make it at once: who comes second finds that of the first.
+    #[test]
+    fn a_file_is_made_once() {
+        let folder = std::env::temp_dir().join(format!("tollgate-made-once-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("kept");
+        let first = FileStore::made(&path).unwrap();
+        let second = FileStore::made(&path).map(drop).unwrap_err();
+        assert!(second.to_string().contains("another store of this one, has it"), "{second}");
+        drop(first);
+        assert!(FileStore::made(&path).is_ok());
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "nothing else is left");
+        fs::remove_dir_all(&folder).unwrap();
     }
 }

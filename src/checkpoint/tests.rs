@@ -90,9 +90,9 @@ fn records() -> impl Strategy<Value = Record> {
 
 fn blocks() -> impl Strategy<Value = Block> {
     (any::<[u64; 2]>(), any::<i64>(), any::<[u8; 16]>(), prop::collection::vec(records(), 0..20)).prop_map(
-        |([first, number], unix, secret, records)| Block {
-            head: Head { first, number, unix, secret, shape: shape() },
-            records,
+        |(numbers, unix, secret, records)| {
+            let [first, number] = [numbers[0].min(numbers[1]), numbers[0].max(numbers[1]).min(u64::MAX - 1)];
+            Block { head: Head { first, number, unix, secret, shape: shape() }, records }
         },
     )
 }
@@ -135,6 +135,15 @@ proptest! {
         if let Ok(read) = Block::decode(&whole) {
             prop_assert_eq!(read.encode(), whole);
         }
+    }
+}
+
+#[test]
+fn numbers_after_which_there_is_none_are_refused() {
+    for (first, number) in [(u64::MAX, u64::MAX), (0, u64::MAX), (8, 7)] {
+        let head = Head { first, number, unix: 0, secret: [0; 16], shape: shape() };
+        let error = Block::decode(&Block { head, records: Vec::new() }.encode()).unwrap_err();
+        assert!(error.to_string().contains("a number that cannot be"), "{error}");
     }
 }
 
