@@ -3,9 +3,10 @@
 //! A denial says to the nanosecond when its refusal passes, so there is nothing to poll: a [`Queue`] sleeps until then. It
 //! takes its timer from whoever makes it, and starts no task and no thread.
 //!
-//! Those who were refused by the same limit wait in turn, as they came. Only the first of them has a time to come back at;
-//! when it is admitted, or gives up, it wakes the next. So a thousand that wait for one account cost one decision for each
-//! admission, and not a thousand at once whenever a token comes.
+//! Those who were refused on the same meter by limits of the same account, organization, pool or tier wait in turn, as they
+//! came. Only the first of them has a time to come back at; when it is admitted, or gives up, it wakes the next. So a thousand
+//! that wait for one account cost one decision for each admission, and not a thousand at once whenever a token comes. Who wants
+//! nothing of that meter is not held up; nor, by those whom a total's `light_reserve` refuses, who has taken little.
 //!
 //! ```
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
@@ -53,7 +54,7 @@ use crate::{
     decision::{Denial, Level, Receipt, Retry},
     id::{Identity, Key},
     limiter::{Caller, Limiter, Permit},
-    meter::Cost,
+    meter::{Cost, Meter},
     sync::Mutex,
 };
 
@@ -73,8 +74,8 @@ pub struct Queue<S> {
     lines: Arc<Mutex<Lines>>,
 }
 
-/// Whose limit refused: an account's, an organization's, a tier's.
-type Place = (Level, [u64; 2], u8);
+/// Whose limits refused, an account's, an organization's, a tier's; on which meter; and whether they had so much and kept it.
+type Place = (Level, [u64; 2], u8, Option<Meter>, bool);
 
 #[derive(Default)]
 struct Lines {
@@ -111,7 +112,7 @@ where
         cost: &Cost,
         deadline: Duration,
     ) -> Result<Receipt, Denial> {
-        self.until(caller.identity(), deadline, || self.limiter.check(caller, cost)).await
+        self.until(caller.identity(), cost, deadline, || self.limiter.check(caller, cost)).await
     }
 
     /// Waits until `estimate` has been reserved ([`Limiter::reserve`]), for `deadline` from now at most.
@@ -128,12 +129,13 @@ where
         deadline: Duration,
     ) -> Result<Permit<'static>, Denial> {
         let reserve = || self.limiter.reserve(caller, estimate).map(Permit::detach);
-        self.until(caller.identity(), deadline, reserve).await
+        self.until(caller.identity(), estimate, deadline, reserve).await
     }
 
     async fn until<A>(
         &self,
         caller: &Identity,
+        cost: &Cost,
         deadline: Duration,
         decide: impl Fn() -> Result<A, Denial>,
     ) -> Result<A, Denial> {
@@ -142,7 +144,7 @@ where
         let left = || Duration::from_nanos(end.saturating_sub(self.limiter.now().as_u64()));
         let mut look = FIRST_LOOK;
         // Who comes while others wait for the same stands behind them.
-        let mut turn = self.behind_others(caller);
+        let mut turn = self.behind_others(caller, cost);
         loop {
             if let Some(turn) = &turn
                 && !turn.comes_before((self.sleep)(left())).await
@@ -164,7 +166,7 @@ where
             if wait > left() {
                 return Err(denial);
             }
-            let place = place(denial.level(), caller);
+            let place = self.place_of(&denial, caller);
             if turn.as_ref().is_none_or(|turn| turn.place != place) {
                 let (next, is_first) = self.join(place);
                 turn = Some(next);
@@ -177,15 +179,22 @@ where
     }
 
     /// A place behind those who wait for what the caller will want too.
-    fn behind_others(&self, caller: &Identity) -> Option<Turn<'_>> {
+    fn behind_others(&self, caller: &Identity, cost: &Cost) -> Option<Turn<'_>> {
         let mut lines = self.lines.lock();
         if lines.waiting.is_empty() {
             return None;
         }
-        let levels = [Level::Account, Level::Organization, Level::Pool, Level::Tier];
-        let mut places = levels.into_iter().map(|level| place(level, caller));
-        let place = places.find(|place| lines.waiting.contains_key(place))?;
+        let levels = [Level::Account, Level::Organization, Level::Pool, Level::Tier].into_iter();
+        let levels = levels.filter(|level| *level != Level::Pool || self.limiter.pays_pool(caller));
+        // What was withheld from others may not be from this one: it asks.
+        let places = |level| cost.spent().map(move |meter| place(level, caller, Some(meter), false));
+        let place = levels.flat_map(places).find(|place| lines.waiting.contains_key(place))?;
         Some(self.stand(&mut lines, place).0)
+    }
+
+    fn place_of(&self, denial: &Denial, caller: &Identity) -> Place {
+        let meter = self.limiter.meter(denial.meter().as_str());
+        place(denial.level(), caller, meter, denial.withheld())
     }
 
     fn join(&self, place: Place) -> (Turn<'_>, bool) {
@@ -201,11 +210,11 @@ where
     }
 }
 
-fn place(level: Level, caller: &Identity) -> Place {
-    let of = |level, key: &Key| (level, key.words, key.kind);
+fn place(level: Level, caller: &Identity, meter: Option<Meter>, withheld: bool) -> Place {
+    let of = |level, key: &Key| (level, key.words, key.kind, meter, withheld);
     match (level, &caller.organization) {
         (Level::Organization, Some(key)) => of(level, key),
-        (Level::Pool | Level::Tier, _) => (level, [0; 2], caller.tier.as_u8()),
+        (Level::Pool | Level::Tier, _) => (level, [0; 2], caller.tier.as_u8(), meter, withheld),
         // Of a cohort nobody knows the others.
         _ => of(Level::Account, &caller.account),
     }

@@ -259,6 +259,18 @@ impl Limiter {
         Some(Identity::new(self.shared.fingerprints.anonymous(key), tier))
     }
 
+    /// Whether `identity` is of those accounts whose requests its tier's pool is charged for.
+    #[cfg(feature = "wait")]
+    pub(crate) fn pays_pool(&self, identity: &Identity) -> bool {
+        let shared = &self.shared;
+        let book = shared.books.copy();
+        let moment = shared.moment(&book, self.now());
+        let rules = book.plan.tiers.get(usize::from(identity.tier.as_u8()));
+        rules.is_some_and(|rules| {
+            !rules.guard.pool.rules.is_empty() && crate::path::is_new(rules, identity, &moment)
+        })
+    }
+
     /// Finds the lines of `identity` once; gives it lines if it has none and there is room.
     pub fn subject(&self, identity: &Identity) -> Subject {
         let lines = &self.shared.lines;

@@ -54,6 +54,8 @@ use crate::{
     },
 };
 use terms::Terms;
+#[cfg(feature = "wait")]
+pub(crate) use terms::is_new;
 
 /// Slots at which a subject's lines were found before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

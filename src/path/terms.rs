@@ -66,7 +66,7 @@ pub(super) fn may_be_new(rules: &TierPlan) -> bool {
 
 /// Whether `identity` is new at `moment`.
 #[inline]
-pub(super) fn is_new(rules: &TierPlan, identity: &Identity, moment: &Moment<'_>) -> bool {
+pub(crate) fn is_new(rules: &TierPlan, identity: &Identity, moment: &Moment<'_>) -> bool {
     // Without a ramp, its age is 0, and an account that is not yet made is no younger.
     identity.age(moment.unix()) < rules.guard.ramp.age
 }

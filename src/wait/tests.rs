@@ -28,6 +28,13 @@ const POLICY: &str = r#"
     [tiers.free]
     account.requests = [{ rate = "10/s", burst = 1 }, { in_flight = 1 }]
     total.images = { rate = "2/s", burst = 1 }
+
+    [tiers.shared]
+    light_reserve = { share = 0.5, below = 0.1 }
+    account.requests = { quota = "1000/day" }
+    pool.requests = { rate = "1/s", burst = 1 }
+    total.requests = { rate = "1/s", burst = 200 }
+    ramp = { age = "30d", start = 0.9 }
 "#;
 
 struct Flag(AtomicU64);
@@ -202,6 +209,59 @@ fn who_stands_behind_others_gives_up_at_its_deadline() {
     world.run((0..100).map(waiter).collect());
     assert_eq!(admitted.get(), 4);
     assert!(queue.lines.lock().waiting.is_empty());
+}
+
+/// Who stands in line wants images; who comes wants requests, of the same account and of others.
+#[test]
+fn who_wants_something_else_is_not_held_up() {
+    let world = World::new();
+    let queue = world.queue();
+    let (image, request) = (world.one("images"), world.one("requests"));
+    world.limiter.check(&world.caller(1), &image).expect("the burst");
+    let when = RefCell::new(Vec::new());
+    let waiter = |account: u64, cost: Cost| {
+        let (queue, when, world, caller) = (&queue, &when, &world, world.caller(account));
+        Box::pin(async move {
+            queue.until_admitted(&caller, &cost, Duration::from_secs(60)).await.expect("in time");
+            when.borrow_mut().push((account, world.clock.elapsed() / 1_000_000));
+        }) as Pin<Box<dyn Future<Output = ()>>>
+    };
+    world.run(vec![waiter(1, image), waiter(2, image), waiter(1, request), waiter(3, request)]);
+    assert_eq!(*when.borrow(), [(1, 0), (3, 0), (1, 500), (2, 1_000)]);
+}
+
+/// An account that is not new does not stand behind those that wait for the pool, nor one that has taken little behind those
+/// from whom the rest of a total is withheld.
+#[test]
+fn who_is_not_meant_is_not_held_up() {
+    let world = World::new();
+    let queue = world.queue();
+    let (tier, cost) = (world.limiter.tier("shared").unwrap(), world.limiter.meter("requests").unwrap());
+    let of = |account: u64| world.limiter.identity(tier, account);
+    let new = |account: u64| of(account).since(crate::time::Clock::unix(&world.clock));
+    let when = RefCell::new(Vec::new());
+    let waiter = |name: &'static str, caller: Identity, amount: u64| {
+        let (queue, when, world) = (&queue, &when, &world);
+        Box::pin(async move {
+            queue
+                .until_admitted(&caller, &Cost::of(cost, amount), Duration::from_secs(600))
+                .await
+                .expect("in time");
+            when.borrow_mut().push((name, world.clock.elapsed() / 1_000_000_000));
+        }) as Pin<Box<dyn Future<Output = ()>>>
+    };
+    // The first has taken a tenth of its day, and half of the total is not for it any more.
+    world.run(vec![
+        waiter("heavy", of(1), 100),
+        waiter("heavy", of(1), 5),
+        waiter("light", of(2), 1),
+        waiter("new", new(3), 1),
+        waiter("new", new(4), 1),
+        waiter("old", of(5), 1),
+    ]);
+    let order: Vec<&str> = when.borrow().iter().map(|(name, _)| *name).collect();
+    assert_eq!(order[..4], ["heavy", "light", "new", "old"], "{:?}", when.borrow());
+    assert_eq!(when.borrow()[3].1, 0);
 }
 
 #[test]
