@@ -7,7 +7,7 @@ use std::{
 
 use arrayvec::{ArrayString, ArrayVec};
 use http::{Extensions, request::Parts};
-use ipnet::{IpNet, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::error::NetworkError;
 
@@ -15,6 +15,8 @@ use super::error::NetworkError;
 const FORWARDED_FOR: &str = "x-forwarded-for";
 /// Of an IPv6 address the bits that one customer does not choose.
 const CUSTOMER_BITS: u8 = 64;
+/// Those before the address of IPv4 in one of IPv6 that it is mapped to.
+const MAPPED_BITS: u8 = 96;
 
 /// Text; the longest is an IPv6 address of 39 bytes, with `/64`.
 pub(super) type Network = ArrayVec<u8, 48>;
@@ -52,7 +54,8 @@ impl ClientAddress {
         ClientAddress { peer: Box::new(peer), trusted: Vec::new() }
     }
 
-    /// Believes what proxies in `network` say about whom they speak for.
+    /// Believes what proxies in `network` say about whom they speak for: `10.0.0.0/8`, `fd00::/8`, or one address. An address of
+    /// IPv4 that is written as one of IPv6 (`::ffff:10.0.0.1`) is the same.
     ///
     /// # Errors
     ///
@@ -60,7 +63,8 @@ impl ClientAddress {
     pub fn trust(mut self, network: &str) -> Result<ClientAddress, NetworkError> {
         let address = || network.parse::<IpAddr>().map(IpNet::from);
         let parsed = network.parse::<IpNet>().or_else(|_| address());
-        self.trusted.push(parsed.map_err(|_| NetworkError { text: network.to_owned() })?);
+        let parsed = parsed.map_err(|_| NetworkError { text: network.to_owned() })?;
+        self.trusted.push(canonical(parsed));
         Ok(self)
     }
 
@@ -123,6 +127,14 @@ fn write_plainly(text: &mut Network, address: Ipv4Addr) {
         }
         put(b'0' + octet % 10);
     }
+}
+
+/// A network of IPv4 where it is one that is written as of IPv6, as addresses are looked for in it.
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else { return network };
+    let inner = mapped.prefix_len().checked_sub(MAPPED_BITS).zip(mapped.addr().to_ipv4_mapped());
+    let inner = inner.and_then(|(bits, address)| Ipv4Net::new(address, bits).ok());
+    inner.map_or(network, IpNet::V4)
 }
 
 /// An address, perhaps in brackets, perhaps with a port.

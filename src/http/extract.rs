@@ -80,19 +80,24 @@ pub struct Who {
 }
 
 impl Who {
-    /// By the key in `Authorization: Bearer KEY`, which `look_up` knows or not. An unknown one is answered with 401.
+    /// By the key in `Authorization: Bearer KEY`, which `look_up` knows or not. An unknown one is answered with 401; that of
+    /// another scheme, `Basic` say, is none of this kind. White space around the key is not part of it.
     pub fn bearer(look_up: impl Fn(&str) -> Option<Identity> + Send + Sync + 'static) -> Who {
         Who::by(move |request| {
             let Some(value) = request.headers.get(AUTHORIZATION) else { return Ok(None) };
-            let key = value.to_str().ok().and_then(|value| {
-                let (scheme, key) = value.split_once(' ')?;
-                scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
-            });
-            known(key.and_then(&look_up))
+            let (scheme, key) = match value.to_str().map(str::trim) {
+                Ok(value) => value.split_once(' ').unwrap_or((value, "")),
+                Err(_) => ("bearer", ""),
+            };
+            if !scheme.eq_ignore_ascii_case("bearer") {
+                return Ok(None);
+            }
+            known(Some(key.trim()).filter(|key| !key.is_empty()).and_then(&look_up))
         })
     }
 
-    /// By what a header such as `x-api-key` says, which `look_up` knows or not. An unknown one is answered with 401.
+    /// By what a header such as `x-api-key` says, which `look_up` knows or not. An unknown one is answered with 401. Where
+    /// the header is there more than once, the first counts.
     pub fn header(
         name: HeaderName,
         look_up: impl Fn(&str) -> Option<Identity> + Send + Sync + 'static,
@@ -112,7 +117,8 @@ impl Who {
     }
 
     /// Nobody in particular: an account of the policy's `anonymous` tier for each address, of IPv6 for each network of 64
-    /// bits, since that is what one customer has.
+    /// bits, since that is what one customer has. Where the policy names no such tier, or the server tells no peer's address,
+    /// it knows nobody, and a request that nobody else knows either is answered with 401.
     pub fn anonymous(limiter: &Limiter, address: ClientAddress) -> Who {
         let limiter = limiter.clone();
         Who::by(move |request| {

@@ -52,8 +52,8 @@ impl GateLayer {
         self
     }
 
-    /// Puts `RateLimit` fields into responses of admitted requests too, for the rule of the caller's own that has the least
-    /// part left. Costs about a microsecond.
+    /// Puts `RateLimit` fields into responses of admitted requests too, for the rule of the caller's own account or organization
+    /// that has the least part left, but for what is in flight. Without it, denials alone have them. Costs about a microsecond.
     #[must_use]
     pub fn fields_on_success(mut self) -> GateLayer {
         Arc::make_mut(&mut self.settings).fields_on_success = true;
@@ -68,7 +68,10 @@ impl GateLayer {
     }
 
     /// Charges costs finally, as [`Limiter::check`] does, in place of reserving them: for requests whose cost is known when
-    /// they come. Nothing can be reported, nothing is given back whatever happens, and rules on what is in flight hold nothing. Responses keep their type.
+    /// they come. Nothing is given back whatever happens, nothing can be reported, so that there is no
+    /// [`Admitted`](super::Admitted) in a request's extensions, and rules on what is in flight hold nothing. Responses keep
+    /// their type. It comes last: what else a gate is to do is said before.
+    #[must_use]
     pub fn spends(mut self) -> SpendLayer {
         Arc::make_mut(&mut self.settings).spends = true;
         SpendLayer::new(self.settings)

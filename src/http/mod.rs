@@ -36,7 +36,9 @@
 //! | the service fails or panics, the client goes away, the body is dropped before its end | the same; where nothing at all was reported, as the policy's `on_drop` says |
 //!
 //! What is held in flight is let go in each of them. A layer that catches panics belongs outside of this one: what it answers
-//! inside is a response like any other. A connection that is upgraded is settled when its response has been sent.
+//! inside is a response like any other. A connection that is upgraded is settled when its response has been sent. Of two gates,
+//! one inside of the other, each charges for itself: what the inner one denies has been answered for the outer one, and a
+//! handler finds the inner one's [`Admitted`].
 //!
 //! # Answers
 //!

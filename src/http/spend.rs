@@ -81,13 +81,10 @@ where
     }
 
     fn call(&mut self, request: Request<A>) -> SpendFuture<S::Future, B> {
-        let (mut parts, body) = request.into_parts();
+        let (parts, body) = request.into_parts();
         let held = match self.settings.judge(&parts) {
             Verdict::Pass => None,
-            Verdict::Admit(held) => {
-                parts.extensions.insert(held.admitted());
-                Some(held)
-            }
+            Verdict::Admit(held) => Some(held),
             Verdict::Answer(response) => {
                 return SpendFuture { state: State::Answer { response: Some(response.map(B::from)) } };
             }

@@ -40,6 +40,13 @@ fn a_client_is_who_called_the_first_trusted_proxy() {
     }
     assert_eq!(trusting.of(&Request::new(()).into_parts().0), None, "a server that tells no peer");
     assert!(nobody().trust("10.0.0.0/33").is_err());
+    for mapped in ["::ffff:10.0.0.0/104", "::ffff:10.0.0.1"] {
+        let trusting = nobody().trust(mapped).expect("a network");
+        for peer in ["10.0.0.1:80", "[::ffff:10.0.0.1]:80"] {
+            let expected: IpAddr = "2.2.2.2".parse().expect("an address");
+            assert_eq!(trusting.of(&request(peer, &["2.2.2.2"])), Some(expected), "{mapped} {peer}");
+        }
+    }
 }
 
 #[test]
