@@ -71,7 +71,7 @@ async fn main() -> Result<(), Error> {
     let plan = Plan::from_toml(&std::fs::read_to_string(&policy)?)?;
     let limiter = stored(Limiter::builder(plan))?.build()?;
     if let Some(restored) = limiter.checkpoint_status().and_then(|status| status.restored) {
-        println!("{} accounts and organizations go on as they were", restored.lines);
+        println!("accounts and organizations go on as they were: {} records", restored.lines);
     }
     let customers = Customers::new(&limiter)?;
 
@@ -153,18 +153,20 @@ fn gate(limiter: &Limiter, customers: &Customers) -> Result<GateLayer, Error> {
 }
 
 fn service(limiter: &Limiter) -> Result<Router, Error> {
-    let output = limiter.meter("output_tokens").ok_or("the policy lacks a meter")?;
-    Ok(Router::new().route("/v1/complete", post(complete)).with_state(output))
+    let meter = |name: &str| limiter.meter(name).ok_or("the policy lacks a meter");
+    let meters = (meter("input_tokens")?, meter("output_tokens")?);
+    Ok(Router::new().route("/v1/complete", post(complete)).with_state(meters))
 }
 
-/// Streams an answer, a token every 20 ms, and reports each.
+/// Streams an answer, a token every 20 ms, and reports each; and the prompt, of which not every client says the length before.
 async fn complete(
-    State(output): State<Meter>,
+    State((input, output)): State<(Meter, Meter)>,
     Extension(admitted): Extension<Admitted>,
     prompt: String,
 ) -> Body {
     let words: Vec<String> = prompt.split_whitespace().map(|word| format!("{word} ")).collect();
     let answer = words.into_iter().cycle().take(LONGEST_ANSWER as usize / 10);
+    admitted.report(input, (prompt.len() as u64).div_ceil(BYTES_A_TOKEN));
     admitted.report(output, 0);
     Body::from_stream(stream::iter(answer).then(move |token| {
         admitted.add(output, 1);

@@ -20,7 +20,7 @@ use crate::{
 /// | metric | kind | labels |
 /// |---|---|---|
 /// | `tollgate_admitted_total` | counter | `tier` |
-/// | `tollgate_denied_total` | counter | `tier` `level` `meter` `rule` `outcome` |
+/// | `tollgate_denied_total` | counter | `tier` `level` `meter` `rule` `outcome`: the first that it is of `overflow`, `tightened`, `withheld`, `never`, `in_flight`, `denied` |
 /// | `tollgate_settled_total` | counter | `tier` `outcome`: `whole`, `clipped`, `cut`, `stale` |
 /// | `tollgate_would_deny_total` | counter | `tier` `level` `meter` `rule`: of rules in shadow |
 /// | `tollgate_lines`, `tollgate_lines_most` | gauge | `of`: how full the tables are |

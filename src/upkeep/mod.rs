@@ -54,10 +54,11 @@ struct Stop {
 }
 
 impl Upkeep {
-    /// By a thread of its own: now, and every `period`, which is a minute where nothing else is wanted. After each call,
-    /// `then` is told what was done: to write metrics, say.
+    /// By a thread of its own: now, and every `period`, which is a minute where nothing else is wanted, and 10 ms at the least;
+    /// sooner where a call had more to do than it does at once, or a checkpoint is due. After each call, `then` is told what
+    /// was done: to write metrics, say. Where `then` panics, nothing is called any more: watch the age of the last call.
     ///
-    /// Dropping it waits for a call that is under way.
+    /// Dropping it waits for a call that is under way, so that `then` must not be what drops it.
     ///
     /// # Errors
     ///
@@ -85,8 +86,8 @@ impl Upkeep {
         Ok(Upkeep { running: Running::Thread { _stop: stop }, limiter: kept })
     }
 
-    /// Stops, and writes the last checkpoint: at a shutdown, after the last request. Takes as long as that takes. Without a
-    /// store it only stops.
+    /// Stops, and writes the last checkpoint: at a shutdown, after the last request. Takes as long as that takes, and blocks the
+    /// thread meanwhile, which at the end of `main` keeps nobody waiting. Without a store it only stops.
     ///
     /// # Errors
     ///
@@ -100,7 +101,7 @@ impl Upkeep {
 
 /// How long to wait after a call that did so much.
 fn pause(done: &Maintenance, period: Duration) -> Duration {
-    let period = done.next_checkpoint.map_or(period, |due| period.min(due.max(SOON)));
+    let period = done.next_checkpoint.map_or(period, |due| period.min(due)).max(SOON);
     if done.behind || done.has_more() { period.min(SOON) } else { period }
 }
 

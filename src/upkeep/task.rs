@@ -13,7 +13,8 @@ use crate::{
 pub(super) struct Stop(JoinHandle<()>);
 
 impl Upkeep {
-    /// By a task on the runtime that this is called on; each call of `maintain` is on a thread for what blocks.
+    /// By a task on the runtime that this is called on, as [`thread`](Upkeep::thread) does it; each call of `maintain` is on a
+    /// thread for what blocks.
     ///
     /// Dropped, it begins no more calls; one that is under way goes to its end. Panics where there is no runtime, as tokio
     /// does.
