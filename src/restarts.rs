@@ -60,7 +60,8 @@
 //!
 //! A file that another process has, or that is foreign, of a newer release, torn, truncated or altered, is refused with a message
 //! and left as it is; nothing of it is loaded. A write that fails (a full disk, say) leaves what was there, is told by
-//! [`CheckpointStatus::failure`](crate::CheckpointStatus::failure), and is tried again; the limiter goes on meanwhile. The file
-//! is readable by its owner alone.
+//! [`CheckpointStatus::failure`](crate::CheckpointStatus::failure), and is tried again; the limiter goes on meanwhile. So does one
+//! whose file was moved away or replaced: a copy is put back while no limiter has the file. The file is readable by its owner
+//! alone.
 //!
 //! The format is described at the head of `src/checkpoint/mod.rs`; each version that was released stays readable.

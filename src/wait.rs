@@ -105,7 +105,8 @@ where
     ///
     /// # Errors
     ///
-    /// The latest denial, as soon as it is certain that there is none but a denial in time.
+    /// The latest denial, as soon as it is certain that there is none but a denial in time. Who stands behind others is told when
+    /// its turn comes, or at its deadline.
     pub async fn until_admitted(
         &self,
         caller: &impl Caller,

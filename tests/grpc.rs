@@ -137,6 +137,30 @@ async fn admits_then_denies_with_details() {
     client.check(asking("")).await.expect("an answer when it was told");
 }
 
+/// Where costs are charged finally, answers are of the service's own type: one that can be made of bytes.
+#[tokio::test]
+async fn charges_finally_behind_a_body_that_can_be_made_of_bytes() {
+    let (limiter, _clock) = limiter(POLICY);
+    let world = world(limiter);
+    let (caller, cost) = (world.caller, Cost::of(world.requests, 1));
+    let spends = GateLayer::new(world.limiter.clone(), move |_: &Parts| Ok(Ask::new(caller, cost))).spends();
+    let (listener, address) = listen().await;
+    let boxed = |response: http::Response<tonic::body::Body>| response.map(axum::body::Body::new);
+    let serving = Server::builder()
+        .layer(spends)
+        .layer(tower::util::MapResponseLayer::new(boxed))
+        .add_service(HealthServer::new(Counting { messages: world.messages }));
+    tokio::spawn(serving.serve_with_incoming(TcpIncoming::from(listener)));
+    let channel = Channel::from_shared(format!("http://{address}")).expect("an address");
+    let mut client = HealthClient::new(channel.connect().await.expect("a connection"));
+    for _ in 0..2 {
+        client.check(asking("")).await.expect("an answer");
+    }
+    let denied = client.check(asking("")).await.expect_err("a denial");
+    assert_eq!(denied.code(), Code::ResourceExhausted);
+    assert_eq!(denied.get_error_details().quota_failure().map(|failure| failure.violations.len()), Some(1));
+}
+
 #[tokio::test]
 async fn who_is_nobody_is_unauthenticated() {
     let (limiter, _clock) = limiter(POLICY);
