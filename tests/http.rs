@@ -283,6 +283,28 @@ async fn a_credential_of_another_kind_is_passed_on() {
     }
 }
 
+/// What nobody has answered pays what was reserved, but for what was reported before.
+#[tokio::test]
+async fn a_router_that_knows_no_such_route_pays_what_was_reserved() {
+    let (limiter, _clock) = limiter(POLICY);
+    let world = world(limiter);
+    let (audit, mut events) = trail();
+    let meter = world.tokens;
+    let nothing_yet =
+        axum::middleware::from_fn(move |request: axum::extract::Request, next: axum::middleware::Next| {
+            request.extensions().get::<Admitted>().expect("admitted").report(meter, 0);
+            next.run(request)
+        });
+    let routes = || Router::new().route("/", get(|| async { "hello" }));
+    let plain = serve(routes().layer(world.gate().audit(audit.clone()))).await;
+    let before = serve(routes().layer(nothing_yet).layer(world.gate().audit(audit))).await;
+    for (address, tokens) in [(plain, 100), (before, 0)] {
+        let response = fetch(&client(), request(address, "/none", "paid")).await;
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+        assert_eq!(events.settled().await, Cost::of(world.requests, 1).and(meter, tokens));
+    }
+}
+
 /// A body that fails was not ended: it pays what was reported.
 #[tokio::test]
 async fn a_body_that_fails_pays_for_what_was_made() {

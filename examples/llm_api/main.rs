@@ -18,7 +18,9 @@ use std::{collections::HashMap, env, net::SocketAddr, sync::Arc, time::Duration}
 use axum::{
     Extension, Router,
     body::Body,
-    extract::{ConnectInfo, State},
+    extract::{ConnectInfo, Request, State},
+    middleware::{self, Next},
+    response::Response,
     routing::post,
 };
 use futures_util::{StreamExt, stream};
@@ -155,7 +157,20 @@ fn gate(limiter: &Limiter, customers: &Customers) -> Result<GateLayer, Error> {
 fn service(limiter: &Limiter) -> Result<Router, Error> {
     let meter = |name: &str| limiter.meter(name).ok_or("the policy lacks a meter");
     let meters = (meter("input_tokens")?, meter("output_tokens")?);
-    Ok(Router::new().route("/v1/complete", post(complete)).with_state(meters))
+    let app = Router::new().route("/v1/complete", post(complete)).with_state(meters);
+    Ok(app.layer(middleware::from_fn_with_state(meters, nothing_yet)))
+}
+
+/// What is not reported is charged as it was reserved: a request that comes to no answer, or to none of ours, took no tokens.
+async fn nothing_yet(
+    State((input, output)): State<(Meter, Meter)>,
+    Extension(admitted): Extension<Admitted>,
+    request: Request,
+    next: Next,
+) -> Response {
+    admitted.report(input, 0);
+    admitted.report(output, 0);
+    next.run(request).await
 }
 
 /// Streams an answer, a token every 20 ms, and reports each; and the prompt, of which not every client says the length before.
@@ -167,7 +182,6 @@ async fn complete(
     let words: Vec<String> = prompt.split_whitespace().map(|word| format!("{word} ")).collect();
     let answer = words.into_iter().cycle().take(LONGEST_ANSWER as usize / 10);
     admitted.report(input, (prompt.len() as u64).div_ceil(BYTES_A_TOKEN));
-    admitted.report(output, 0);
     Body::from_stream(stream::iter(answer).then(move |token| {
         admitted.add(output, 1);
         async move {

@@ -35,6 +35,9 @@
 //! | the body ends | what was reported; the reservation for meters of which nothing was |
 //! | the service fails or panics, the client goes away, the body is dropped before its end | the same; where nothing at all was reported, as the policy's `on_drop` says |
 //!
+//! A status that says no, a router's 404 or 413 say, is a response like any other, and where nothing was reported pays what was
+//! reserved. Where it shall not, what stands between the gate and the router reports 0 before: `examples/llm_api` does.
+//!
 //! What is held in flight is let go in each of them. A layer that catches panics belongs outside of this one: what it answers
 //! inside is a response like any other. A connection that is upgraded is settled when its response has been sent. Of two gates,
 //! one inside of the other, each charges for itself: what the inner one denies has been answered for the outer one, and a
