@@ -68,6 +68,15 @@ fn a_file_is_printed() {
     let first: serde_json::Value = serde_json::from_str(json.lines().next().expect("a line")).expect("JSON");
     assert_eq!(first["id"]["integer"], 17);
 
+    let empty = folder.join("empty");
+    drop(FileStore::open(&empty).expect("made"));
+    let printed = usage(&[empty.to_str().expect("text")]);
+    assert_eq!(printed.status.code(), Some(0));
+    assert_eq!(
+        String::from_utf8_lossy(&printed.stdout),
+        "level,id,tier,meter,rule,period,from_ms,to_ms,used,limit\n"
+    );
+
     fs::write(folder.join("other"), "no such thing, but long enough to be looked at").expect("ours");
     for (path, message) in
         [("none", "there is no such file"), ("other", "too short for a file of checkpoints")]

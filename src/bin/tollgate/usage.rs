@@ -7,6 +7,10 @@ use tollgate::{FileStore, Usage};
 
 use crate::failure::Failure;
 
+/// The names of what a [`Row`] has, in its order.
+const HEAD: [&str; 10] =
+    ["level", "id", "tier", "meter", "rule", "period", "from_ms", "to_ms", "used", "limit"];
+
 /// One rule of one account, organization or tier.
 #[derive(Serialize)]
 struct Row<'a> {
@@ -46,7 +50,9 @@ pub(crate) fn run(path: &Path, json: bool, out: &mut impl Write) -> Result<(), F
 
 fn write_rows(usage: &[Usage], out: &mut impl Write) -> Result<(), Failure> {
     let failed = |error: csv::Error| Failure::output(&std::io::Error::from(error));
-    let mut rows = csv::Writer::from_writer(out);
+    // The head is there too where nothing was counted.
+    let mut rows = csv::WriterBuilder::new().has_headers(false).from_writer(out);
+    rows.write_record(HEAD).map_err(failed)?;
     let milliseconds = |nanos: Option<i64>| nanos.map(|nanos| nanos / 1_000_000);
     for one in usage {
         let id = one.name.clone().or_else(|| one.id.map(|id| id.to_string())).unwrap_or_default();
