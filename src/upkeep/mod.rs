@@ -2,6 +2,9 @@
 
 #[cfg(feature = "tokio")]
 mod task;
+// The tests' policy is text.
+#[cfg(all(test, feature = "toml"))]
+mod tests;
 
 use std::{
     fmt, io,
