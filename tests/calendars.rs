@@ -7,7 +7,8 @@
 //!   is entered; a step beyond a day is refused, reported, and followed when an operator says so;
 //! - without `maintain`, a step changes nothing;
 //! - what a tier has in a zone of its own follows that, but not its total; use goes along where an organization comes to another
-//!   zone, and a restart knows which day was whose.
+//!   zone, or a policy comes back that did not know it; a restart knows which day was whose;
+//! - what was overrun is carried into the next day by those who were parked meanwhile, too.
 #![cfg(feature = "toml")]
 
 use std::collections::BTreeSet;
@@ -349,5 +350,43 @@ fn a_restart_keeps_the_days_of_a_zone() {
         // That of the total is Berlin's, where it is another day in any case.
         let told: Vec<u64> = rules.iter().map(|state| state.used).collect();
         assert_eq!(told, [used, used, 0], "{later}");
+    }
+}
+
+/// A policy that comes back is in force as it was, and did not know the zone that has come since.
+#[test]
+fn use_in_a_zone_that_came_and_went_is_kept() {
+    let world = of_zone("Europe/Berlin", at("Europe/Berlin", "2026-05-01T20:00"));
+    let World { limiter, caller, .. } = &world;
+    for zone in ["Asia/Tokyo", "Europe/Berlin"] {
+        limiter.reload(Plan::from_toml(&ZONES.replace("ZONE", zone)).unwrap()).unwrap();
+        if zone == "Asia/Tokyo" {
+            assert_eq!(world.spend_all(), 3);
+        }
+        let used: Vec<u64> = limiter.explain(caller).rules.iter().map(|state| state.used).collect();
+        assert_eq!(used, [3, 3, 3], "{zone}");
+        assert!(!world.spend());
+    }
+}
+
+/// Who comes back to a line in a window that others have left theirs in is given no fresh one.
+#[test]
+fn what_was_overrun_is_carried_through_the_parked() {
+    let text = "version = 1\nmeters = [\"requests\"]\n\
+                capacity = { accounts = 10, organizations = 10, parked_accounts = 2_000 }\n\
+                [tiers.one]\ntotal = \"unlimited\"\naccount.requests = { quota = \"3/day\" }\n";
+    let clock = ManualClock::at_unix(at("UTC", "2026-07-10T12:00"));
+    let plan = Plan::from_toml(text).unwrap();
+    let limiter = Limiter::builder(plan).clock(clock.clone()).secret([7; 16]).build().expect("room");
+    let (tier, requests) = (limiter.tier("one").unwrap(), limiter.meter("requests").unwrap());
+    let (caller, one) = (limiter.identity(tier, 7_u64), Cost::of(requests, 1));
+    limiter.reserve(&caller, &one).unwrap().settle(&Cost::of(requests, 7));
+    for (day, left) in [(0, 0), (1, 0), (2, 2), (3, 3)] {
+        (0..300).for_each(|id| {
+            assert!(limiter.check(&limiter.identity(tier, 1_000 * day + 100 + id), &one).is_ok())
+        });
+        assert!(limiter.statistics().parked_accounts > 200, "the account too");
+        assert_eq!((0..).take_while(|_| limiter.check(&caller, &one).is_ok()).count(), left, "day {day}");
+        clock.advance_nanos(DAY.cast_unsigned());
     }
 }

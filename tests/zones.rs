@@ -2,8 +2,8 @@
 //!
 //! - its quotas and those of its accounts end with its own days, weeks, months and hours, through clock changes, and that is
 //!   what denials, explanations, usage and exports say; the total's end with the policy's;
-//! - however often an organization moves between zones, or two of its accounts come from different ones, each decision, wait
-//!   and use is that of a model which has one window after another and never two at a time;
+//! - however often an organization moves between zones, or two of its accounts come from different ones, and the wall clock is
+//!   stepped, each decision, wait and use is that of a model which has one window after another and never two at a time;
 //! - a reload that lacks a zone or has it again, a restart under another list of zones, a move between tiers, a full table, and a
 //!   permit that is settled after the move grant nothing twice;
 //! - what an earlier release kept is taken up.
@@ -227,16 +227,17 @@ impl Model {
     }
 }
 
-/// A step of time in quarters of an hour, and who comes next, from where.
-fn steps() -> impl Strategy<Value = Vec<(i64, u64, usize)>> {
+/// A step of time in quarters of an hour, one of the wall clock alone, and who comes next, from where.
+fn steps() -> impl Strategy<Value = Vec<(i64, i64, u64, usize)>> {
     let wait = prop_oneof![4 => 0..3_i64, 4 => 1..50_i64, 1 => 0..400_i64];
+    let step = prop_oneof![30 => Just(0), 1 => Just(-DAY), 1 => Just(-HOUR), 1 => Just(HOUR), 1 => Just(DAY)];
     // Some are in one zone for long, some in another with each request.
     let zone = prop_oneof![Just(0_usize), Just(1), 0..ZONES.len()];
-    prop::collection::vec((wait, 0..3_u64, zone), 1..250)
+    prop::collection::vec((wait, step, 0..3_u64, zone), 1..250)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn moves_between_zones_grant_nothing_twice(
         steps in steps(),
@@ -245,13 +246,20 @@ proptest! {
     ) {
         // Clocks change within days in most of them.
         let from = ["2026-03-07T11:00", "2026-03-27T22:00", "2026-04-04T03:15", "2026-10-02T12:00", "2026-10-23T18:45"];
-        let mut unix = at("UTC", from[start]);
-        let world = World::new(&policy(&ZONES, &by(if month { "month" } else { "day" })), unix);
+        let mut wall = at("UTC", from[start]);
+        // Calendars stand still where it goes back.
+        let mut unix = wall;
+        let world = World::new(&policy(&ZONES, &by(if month { "month" } else { "day" })), wall);
         let mut accounts = [Model { limit: 3, month, ..Model::default() }; 3];
         let mut acme = Model { limit: 5, month, ..Model::default() };
-        for (quarters, account, zone) in steps {
+        for (quarters, step, account, zone) in steps {
             world.pass(quarters * HOUR / 4);
-            unix += quarters * HOUR / 4;
+            world.clock.step_wall(step);
+            world.limiter.maintain();
+            wall += quarters * HOUR / 4;
+            unix = unix.max(wall);
+            wall += step;
+            unix = unix.max(wall);
             let (caller, own) = (world.caller(account, ZONES[zone]), &mut accounts[account as usize]);
             let used = [own.window(zone, unix).2, acme.window(zone, unix).2];
             prop_assert_eq!(world.used(&caller), used);
@@ -262,7 +270,7 @@ proptest! {
                 acme.charge(zone, unix);
             } else {
                 let fresh = [*own, acme].map(|of| if of.admits(zone, unix) { unix } else { of.fresh(zone, unix) });
-                prop_assert_eq!(world.wait(&caller), fresh[0].max(fresh[1]) - unix);
+                prop_assert_eq!(world.wait(&caller), fresh[0].max(fresh[1]) - wall);
             }
         }
     }
@@ -476,6 +484,34 @@ fn a_restart_finds_zones_by_name() {
     let told = Usage::read_all(&mut all.copy()).expect("whole");
     let of_account = told.iter().find(|usage| usage.level == Level::Account).expect("the account");
     assert_eq!((of_account.counted[0].used, of_account.counted[0].to), (3, Some(tokyo + 2 * HOUR)));
+}
+
+/// A block with words that tell their calendar, as it was first written: it stays readable, and is what is written.
+#[test]
+fn words_that_tell_their_calendar_stay_readable() {
+    const FIXTURE: &[u8] = include_bytes!("fixtures/checkpoint-1-zones.block");
+    let text = policy(&["Asia/Tokyo", "Europe/Berlin"], &by("day"));
+    let (from, store) = (at("Asia/Tokyo", "2026-06-10T22:00"), MemoryStore::new());
+    let world = World::with(&text, from, store.clone());
+    let tokyo = world.caller(1, "Asia/Tokyo");
+    assert_eq!(world.spend_all(&tokyo), 3);
+    assert!(world.spend(&world.caller(2, "Europe/Berlin")));
+    world.limiter.checkpoint().expect("a store in memory");
+    let written = tollgate::Store::read(&mut store.copy(), 0).expect("memory").expect("the only block");
+    if std::env::var_os("TOLLGATE_WRITE_FIXTURE").is_some() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/checkpoint-1-zones.block");
+        std::fs::write(path, &written).expect("it is ours");
+    }
+    let block = tollgate::Block::decode(FIXTURE).expect("read");
+    assert_eq!(
+        (block.encode(), tollgate::Block::decode(&written).expect("just written")),
+        (FIXTURE.to_vec(), block)
+    );
+    let mut kept = MemoryStore::new();
+    tollgate::Store::write(&mut kept, 0, FIXTURE, &[]).expect("memory");
+    let after = World::with(&text, from + HOUR, kept);
+    assert_eq!(after.used(&tokyo), [3, 4]);
+    assert_eq!(after.used(&after.caller(2, "Europe/Berlin")), [1, 4]);
 }
 
 #[test]

@@ -195,3 +195,22 @@ fn extremes() {
     assert!(Rate::new(1, 1, (1 << 62) + 1, 0, 1).is_err());
     assert!(Rate::new(9, 1, 1, 0, 1).is_err());
 }
+
+#[test]
+fn of_two_words_the_greater_owes_as_much_as_either() {
+    let quota = quota_of(10).among(5);
+    let word = |number: u32, place, used| {
+        quota::in_place(&quota, quota::restate(&quota, used, window(number)), place)
+    };
+    for (one, other, number, used) in [
+        (word(7, 1, 3), word(7, 1, 5), 7, 5),
+        (word(8, 1, 3), word(7, 1, 5), 8, 3),
+        (word(7, 4, 3), word(7, 1, 5), 7, 5),
+        (word(8, 2, 3), word(7, 1, 5), 8, 5),
+        (0, word(7, 1, 5), 7, 5),
+    ] {
+        let both = [quota::greater(&quota, one, other), quota::greater(&quota, other, one)];
+        assert_eq!(both.map(|word| quota::unpack(&quota, word)), [(number, used); 2]);
+        assert_ne!(quota::place(&quota, both[0]), Some(0));
+    }
+}

@@ -203,8 +203,8 @@ fn read_rule(from: &mut Reader<'_>, shape: &Shape) -> Result<Rule, Malformed> {
             let mut quota = Quota::new(limit, period, calendar);
             if kind == ZONED {
                 let calendars = from.u8()?;
-                if calendars == 0 || usize::from(calendars) > shape.calendars.len() {
-                    return Err(from.bad("more calendars than there are, or none"));
+                if calendar >= calendars || usize::from(calendars) > shape.calendars.len() {
+                    return Err(from.bad("more calendars than there are, or not its own"));
                 }
                 quota = quota.among(calendars);
             }

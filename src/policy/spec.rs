@@ -31,8 +31,9 @@ pub struct Policy {
     /// The IANA time zone whose calendar the quotas follow, where a tier has none of its own. Default `UTC`.
     #[serde(default = "utc")]
     pub zone: String,
-    /// IANA time zones that organizations may be in: the quotas of such a one and of its accounts follow its own. None by
-    /// default.
+    /// IANA time zones that organizations may be in (`Organization::in_zone`): the quotas of such a one and of its accounts
+    /// follow its own, and not the tier's. None by default. The more there are, the less is left of a word for the use: by
+    /// fifteen zones and two lengths of windows, a quota of an account or an organization stays below 2^42 a day or a month.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub zones: Vec<String>,
     /// The day that the weeks of quotas start on. Default `monday`.

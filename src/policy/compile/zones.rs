@@ -66,7 +66,7 @@ impl Compiler<'_> {
             self.zone = zone;
             let mut calendars = Calendars::default();
             for (place, period) in calendars.iter_mut().zip(Period::ALL) {
-                if tiers.iter().any(|tier| follows(tier, period)) {
+                if self.calendars.len() <= MOST_CALENDARS && tiers.iter().any(|tier| follows(tier, period)) {
                     *place = self.calendar(path, period);
                 }
             }
