@@ -70,24 +70,42 @@ pub(crate) struct Line<'a> {
 /// The cold part of a line: what the bucket of each rate keeps for permits. Written only under the line's guard; leases read
 /// what was given back without.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Refunds<'a>(&'a [AtomicU64]);
+pub(crate) struct Refunds<'a> {
+    words: &'a [AtomicU64],
+    /// Says whose they are, where that is not always the same line.
+    tag: Option<&'a AtomicU64>,
+}
 
 impl<'a> Refunds<'a> {
+    /// Of a line that keeps nothing.
+    pub(crate) const NONE: Refunds<'static> = Refunds { words: &[], tag: None };
+
     pub(crate) fn new(words: &'a [AtomicU64]) -> Refunds<'a> {
-        Refunds(words)
+        Refunds { words, tag: None }
+    }
+
+    /// Words that are a line's until they are [let go](Refunds::let_go).
+    pub(crate) fn of_cell(words: &'a [AtomicU64], tag: &'a AtomicU64) -> Refunds<'a> {
+        Refunds { words, tag: Some(tag) }
+    }
+
+    pub(crate) fn is_none(&self) -> bool {
+        self.words.is_empty()
     }
 
     /// What a bucket ever gave back, that of the `rate`th rate if it is one; the others have nothing here.
     #[inline]
     pub(crate) fn of_bucket(&self, limit: &Limit, rate: usize) -> u64 {
         match limit {
-            Limit::Rate(_) => self.0.get(rate * KEPT_WORDS).map_or(0, |word| word.load(Ordering::Relaxed)),
+            Limit::Rate(_) => {
+                self.words.get(rate * KEPT_WORDS).map_or(0, |word| word.load(Ordering::Relaxed))
+            }
             Limit::Quota(_) | Limit::Budget { .. } | Limit::InFlight { .. } => 0,
         }
     }
 
     fn words(&self, limit: &Limit, rate: usize) -> Option<&'a [AtomicU64; KEPT_WORDS]> {
-        let words = self.0.get(rate * KEPT_WORDS..)?.first_chunk();
+        let words = self.words.get(rate * KEPT_WORDS..)?.first_chunk();
         words.filter(|_| matches!(limit, Limit::Rate(_)))
     }
 
@@ -116,8 +134,29 @@ impl<'a> Refunds<'a> {
         }
     }
 
+    /// What permits that are open noted says nothing any more.
     fn clear(&self) {
-        self.0.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        self.words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        if let Some(tag) = self.tag {
+            // Whoever takes it next finds the words so: pairs with the exchange that it is taken by.
+            let order = if mutant("cell_let_go_too_soon") { Ordering::Relaxed } else { Ordering::Release };
+            tag.store(0, order);
+        }
+    }
+
+    /// Takes words that are nobody's for the line of `tag`; whether nobody was faster.
+    #[inline]
+    pub(crate) fn take(&self, tag: u64) -> bool {
+        // Pairs with the store in `clear`.
+        let taken = |place: &AtomicU64| place.compare_exchange(0, tag, Ordering::Acquire, Ordering::Relaxed);
+        self.tag.is_some_and(|place| taken(place).is_ok())
+    }
+
+    /// With no permit open: of words that are a line's for so long, they are nobody's.
+    pub(crate) fn let_go(&self) {
+        if self.tag.is_some() {
+            self.clear();
+        }
     }
 }
 

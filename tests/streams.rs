@@ -6,7 +6,8 @@
 //! - the same with half of them dropped midway, under either `on_drop`;
 //! - overlapping settlements under random schedules mint nothing: the interval bound, over each of them;
 //! - an estimate above a limit waits for a full bucket, and takes all of it;
-//! - an account that is forgotten, moves to another tier or another organization meanwhile.
+//! - an account that is forgotten, moves to another tier or another organization meanwhile;
+//! - of more accounts with permits open than there is room to note: rates get nothing back, all else does, nothing is minted.
 //!
 //! The lengths are those of a trace, where `TOLLGATE_AZURE_TRACE` names one (`t_ms,account,...,output_tokens`, gzip),
 //! and drawn ones in any case.
@@ -281,7 +282,7 @@ impl World {
 #[test]
 fn an_estimate_above_a_limit_waits_for_a_full_bucket() {
     let world = World::new(
-        "[tiers.one]\ntotal = \"unlimited\"\naccount.tokens = [{ rate = \"100/s\", burst = 100, max_debt = 500 }, { quota = \"1000/day\" }, { in_flight = 150 }]\n\
+        "[tiers.one]\ntotal = \"unlimited\"\naccount.tokens = [{ rate = \"100/s\", burst = 100, max_debt = 500 }, { quota = \"150/day\" }, { in_flight = 150 }]\n\
          [tiers.spent]\ntotal = \"unlimited\"\naccount.tokens = { budget = 1000 }",
     );
     let World { limiter, clock, tokens, .. } = &world;
@@ -366,4 +367,50 @@ fn an_account_that_moves_takes_its_permits_along_and_flapping_is_counted() {
     // the organization's.
     let statistics = limiter.statistics();
     assert_eq!((statistics.tier_moves, statistics.tier_flaps), (21, 19));
+}
+
+#[test]
+fn of_more_accounts_than_there_is_room_to_note_rates_get_nothing_back() {
+    const ACCOUNTS: u64 = 20_000;
+    let (limiter, _clock) = limiter(
+        "version = 1\nmeters = [\"tokens\"]\ncapacity = { accounts = 20_000, organizations = 10 }\n\
+        [tiers.free]\ntotal = \"unlimited\"\n\
+        account.tokens = [{ rate = \"3 per 1h\", burst = 100 }, { quota = \"150/day\" }, { in_flight = 90 }]\n",
+    );
+    let (tier, tokens) = (limiter.tier("free").expect("it"), limiter.meter("tokens").expect("it"));
+    let account = |id: u64| limiter.identity(tier, id);
+    let (ten, none) = (Cost::of(tokens, 10), Cost::default());
+    let open = |id| limiter.reserve(&account(id), &ten).expect("admitted");
+    let all_used = |id| ["rate", "quota", "in_flight"].map(|kind| used(&limiter, &account(id), kind)[0]);
+
+    let mut permits: Vec<Option<Permit>> = (0..ACCOUNTS).map(|id| Some(open(id))).collect();
+    let unnoted = limiter.statistics().unnoted_permits;
+    // There is room for an eighth of the slots, a sixteenth more than accounts.
+    assert!((17_000..18_000).contains(&unnoted), "{unnoted}");
+    let mut settle = |id: u64| permits[id as usize].take().expect("open").settle(&none).clipped(tokens);
+    // All but one.
+    let clipped: Vec<u64> = (1..ACCOUNTS).map(&mut settle).collect();
+    assert_eq!(clipped.iter().filter(|clipped| **clipped == 10).count() as u64, unnoted);
+    assert_eq!(clipped.iter().sum::<u64>(), unnoted * 10);
+    for (id, clipped) in (1..ACCOUNTS).zip(&clipped) {
+        assert_eq!(all_used(id), [*clipped, 0, 0], "{id}");
+    }
+    // There is room again: also for who has one of each kind, in whichever order they end.
+    let lost = (1..ACCOUNTS).find(|id| clipped[*id as usize - 1] == 10).expect("one");
+    for first in [true, false] {
+        let before = all_used(lost)[0];
+        let mut crowd: Vec<Permit> = (0..ACCOUNTS).filter(|id| *id != lost).map(open).collect();
+        let of_none = open(lost);
+        assert!(limiter.statistics().unnoted_permits > unnoted);
+        crowd.clear();
+        let of_one = open(lost);
+        let [clipped_of_none, clipped_of_one] = if first {
+            [of_none, of_one].map(|permit| permit.settle(&none).clipped(tokens))
+        } else {
+            let of_one = of_one.settle(&none).clipped(tokens);
+            [of_none.settle(&none).clipped(tokens), of_one]
+        };
+        assert_eq!([clipped_of_none, clipped_of_one], [10, 0]);
+        assert_eq!(all_used(lost), [before + 10, 0, 0]);
+    }
 }

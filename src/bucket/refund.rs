@@ -34,7 +34,8 @@
 //! It never gives back less than the first bound alone: that, and the exact U*, are the two sides between which the
 //! reference model leaves the answer to the limiter.
 //!
-//! It takes 24 bytes for each rate of each subject, where the first bound alone takes 8.
+//! It takes 24 bytes for each rate of a subject, where the first bound alone takes 8: but only while a permit is open. With none
+//! open, Z is U, O is 0, and R is compared with nothing, so that what was kept may be forgotten.
 
 #[cfg(test)]
 mod tests;

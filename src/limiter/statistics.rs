@@ -32,6 +32,9 @@ pub struct Statistics {
     pub overflowed: u64,
     /// Settlements of which a part could not be given back to a rate bucket.
     pub clipped_refunds: u64,
+    /// Permits that were opened while there was no room to note what they reserve of their account's rates, which get nothing
+    /// back of them: there is for an eighth of the accounts, of up to 1,024 for all, to have permits open at a time.
+    pub unnoted_permits: u64,
     /// Settlements of which a part could not be charged to a rate bucket.
     pub cut_overages: u64,
     /// Settlements that found another subject on a line.
@@ -72,6 +75,7 @@ impl Limiter {
             bytes: lines.bytes() as u64,
             overflowed: count(&counters.overflowed),
             clipped_refunds: count(&counters.clipped_refunds),
+            unnoted_permits: lines.accounts.unnoted_permits(),
             cut_overages: count(&counters.cut_overages),
             stale_settles: count(&counters.stale_settles),
             leases_taken,

@@ -358,7 +358,7 @@ impl Held<'_> {
     }
 
     pub(crate) fn close_permit(&mut self) {
-        self.set_meta(self.meta().with_open_permits(self.open_permits().saturating_sub(1)));
+        self.set_meta(self.meta().with_one_closed());
     }
 }
 

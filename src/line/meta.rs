@@ -18,7 +18,8 @@ const EPOCH_SHIFT: u32 = 18;
 const EPOCH_MASK: u64 = 0x1ff_ffff;
 /// Meta, bit 43: whether the subject came with another tier while a permit was open that may still be.
 const MOVED: u64 = 1 << 43;
-/// Meta, bits 44-63: open permits, a million at most. While there is one, the slot keeps its subject.
+/// Meta, bits 44-63: open permits, a million at most; that many, it is not known any more when none is. While there is one,
+/// the slot keeps its subject.
 const PERMITS_SHIFT: u32 = 44;
 const MOST_PERMITS: u32 = (1 << (64 - PERMITS_SHIFT)) - 1;
 
@@ -82,6 +83,13 @@ impl Meta {
 
     pub(super) fn with_open_permits(self, open: u32) -> Meta {
         Meta(self.0 & !(u64::MAX << PERMITS_SHIFT) | u64::from(open.min(MOST_PERMITS)) << PERMITS_SHIFT)
+    }
+
+    pub(super) fn with_one_closed(self) -> Meta {
+        match self.open_permits() {
+            MOST_PERMITS => self,
+            open => self.with_open_permits(open.saturating_sub(1)),
+        }
     }
 
     /// Whether the subject may have been in other tiers since a permit that is open was charged.

@@ -317,6 +317,7 @@ impl<'a> Lane<'a> {
         'a: 't,
     {
         note.charges(present, |note| {
+            let of_account = self.lines.refunds_to_open(self.homes[0]);
             for meter in cost.spent() {
                 for charge in self.rules.charges(meter, present) {
                     let home = self.home(charge.level, cohort);
@@ -325,7 +326,9 @@ impl<'a> Lane<'a> {
                     let amount = bucket::asked(limit, cost.amount(meter), Mode::Hold);
                     // All are there, or it would not have been charged.
                     let word = word.map_or(0, |word| word.load());
-                    let (refunds, opened) = (self.lines.refunds(home), Opened { amount, factor, forced });
+                    let refunds =
+                        if charge.level == Level::Account { of_account } else { self.lines.refunds(home) };
+                    let opened = Opened { amount, factor, forced };
                     note(Taken { charge, word, refunds, opened, now });
                 }
             }

@@ -322,12 +322,21 @@ impl Lines {
         }
     }
 
+    /// The cold part of a line, for who has its guard.
     pub(super) fn refunds(&self, home: Home) -> Refunds<'_> {
         match home {
             Home::Account(slot) => self.accounts.refunds(slot),
             Home::Organization(slot) => self.organizations.refunds(slot),
             Home::Tier(slot) => self.tiers.refunds(slot),
             Home::Cohort(slot) => self.cohorts.refunds(slot),
+        }
+    }
+
+    /// The same, for a permit that is opened.
+    pub(super) fn refunds_to_open(&self, home: Home) -> Refunds<'_> {
+        match home {
+            Home::Account(slot) => self.accounts.refunds_to_open(slot),
+            _ => self.refunds(home),
         }
     }
 

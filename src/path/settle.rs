@@ -31,6 +31,9 @@ pub(crate) struct Visited {
     factor: Factor,
 }
 
+/// The mark of a rate that keeps nothing for the permit: as if what it reserved had been spent at once.
+const UNKNOWN: u64 = u64::MAX;
+
 /// The places in the book of what was different for account, organization and tier, counted from 1; 0 for nothing.
 pub(super) type Excepted = [u16; 3];
 
@@ -58,7 +61,8 @@ pub struct Settlement {
 
 impl Settlement {
     /// How much of the unused reservation of `meter` a rate bucket could not take back, because supply had already
-    /// made up for it and would have been lost to a full bucket; the most over the rules on the path.
+    /// made up for it and would have been lost to a full bucket, or because too many accounts had permits open when it was
+    /// reserved ([`unnoted_permits`](crate::Statistics::unnoted_permits)); the most over the rules on the path.
     pub fn clipped(&self, meter: Meter) -> u64 {
         self.clipped.get(meter.index()).copied().unwrap_or(0)
     }
@@ -141,12 +145,12 @@ impl Hold {
         for held in &self.held {
             let level = held.home.level();
             let Some(line) = lines.line(held.home) else { continue };
-            let refunds = lines.refunds(held.home);
             let mut guard = line.lock();
             if guard.generation() != held.generation && !mutant("settle_ignores_generation") {
                 settlement.stale = true;
                 continue;
             }
+            let refunds = lines.refunds(held.home);
             guard.close_permit();
             // Of a tier's total alone.
             let leased = level == Level::Tier && guard.may_be_leased();
@@ -181,6 +185,8 @@ impl Hold {
                     };
                     let Some((charge, carried)) = counterpart else { continue };
                     let mark = mark.filter(|_| same || carried && speaks_of(charged, charge));
+                    let mark =
+                        mark.filter(|mark| *mark != UNKNOWN || !matches!(charge.limit, Limit::Rate(_)));
                     let (index, rate) = (usize::from(charge.index), usize::from(charge.rate));
                     let Some(word) = guard.word(index) else { continue };
                     if none_open && bucket::stays(&charge.limit, amounts) {
@@ -198,6 +204,9 @@ impl Hold {
                     refunds.keep(&charge.limit, rate, kept);
                     settlement.count(meter, settled.clipped, settled.cut);
                 }
+            }
+            if none_open {
+                refunds.let_go();
             }
         }
         settlement
@@ -236,6 +245,7 @@ impl Note for Hold {
             let words = Words { word, kept: refunds.kept(limit, rate) };
             let (mark, kept) = bucket::open(limit, words, opened, now);
             refunds.keep(limit, rate, kept);
+            let mark = if refunds.is_none() && matches!(limit, Limit::Rate(_)) { UNKNOWN } else { mark };
             // A path has no more rules than there is room for.
             let _ = self.marks.try_push(mark);
         });

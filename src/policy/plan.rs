@@ -14,7 +14,8 @@ pub(crate) use evidence::{
 pub(crate) use guard::{GuardPlan, OwnUse, Ramp};
 pub(crate) use quota::{Calendars, Follows, Quota, ZonePlan};
 pub(crate) use room::{
-    CACHE_LINE, Capacity, FIRST_RULES, GROUP, HEADER, RATE_WORDS, Room, Words, groups_for, lines_for,
+    CACHE_LINE, Capacity, FIRST_RULES, GROUP, HEADER, RATE_WORDS, Room, Words, cell_sets_for, groups_for,
+    lines_for,
 };
 pub(crate) use same::Born;
 pub(crate) use straight::{PLAIN, Straight, StraightRate, Straights, place_of};

@@ -1,5 +1,6 @@
-//! A fixed number of equal lines in two allocations, hot and cold, made once and never moved.
+//! A fixed number of equal lines, hot and cold, made once and never moved.
 
+use super::pool::Pool;
 use crate::{
     bucket::KEPT_WORDS,
     line::{CacheLine, Head, Line, Refunds},
@@ -12,9 +13,17 @@ pub(crate) struct Arena {
     /// Each line in whole cache lines of its own, so that no two subjects share one.
     hot: Box<[CacheLine]>,
     stride: usize,
-    cold: Box<[AtomicU64]>,
-    cold_stride: usize,
+    cold: Cold,
     slots: usize,
+}
+
+/// What the buckets of rates keep for permits.
+#[derive(Debug)]
+enum Cold {
+    /// Of every line, so many words.
+    Each(Box<[AtomicU64]>, usize),
+    /// Of those with permits open.
+    Open(Pool),
 }
 
 /// The allocator refused this many bytes.
@@ -26,11 +35,18 @@ pub(crate) struct OutOfMemory {
 impl Arena {
     /// `slots` lines of up to `rules` rules each, `rates` of them rates.
     pub(crate) fn new(slots: usize, (rules, rates): (usize, usize)) -> Result<Arena, OutOfMemory> {
+        let stride = rates * KEPT_WORDS;
+        Arena::of(slots, rules, Cold::Each(filled(slots.saturating_mul(stride))?, stride))
+    }
+
+    /// The same, of which at a time few have permits open.
+    pub(super) fn with_pool(slots: usize, (rules, rates): (usize, usize)) -> Result<Arena, OutOfMemory> {
+        Arena::of(slots, rules, Cold::Open(Pool::new(slots, rates * KEPT_WORDS)?))
+    }
+
+    fn of(slots: usize, rules: usize, cold: Cold) -> Result<Arena, OutOfMemory> {
         let stride = lines_for(rules);
-        let hot = filled(slots.saturating_mul(stride))?;
-        let cold_stride = rates * KEPT_WORDS;
-        let cold = filled(slots.saturating_mul(cold_stride))?;
-        Ok(Arena { hot, stride, cold, cold_stride, slots })
+        Ok(Arena { hot: filled(slots.saturating_mul(stride))?, stride, cold, slots })
     }
 
     pub(crate) fn slots(&self) -> usize {
@@ -49,21 +65,47 @@ impl Arena {
         Line::new(self.hot.get(slot as usize * self.stride..)?.get(..self.stride)?)
     }
 
-    /// The cold part of that line.
+    /// The cold part of that line, for who has its guard.
     pub(crate) fn refunds(&self, slot: u32) -> Refunds<'_> {
-        let rest = self.cold.get(slot as usize * self.cold_stride..);
-        Refunds::new(rest.and_then(|rest| rest.get(..self.cold_stride)).unwrap_or(&[]))
+        match &self.cold {
+            Cold::Open(pool) => pool.of(slot),
+            Cold::Each(words, stride) => {
+                let rest = words.get(slot as usize * stride..);
+                Refunds::new(rest.and_then(|rest| rest.get(..*stride)).unwrap_or(&[]))
+            }
+        }
     }
 
-    /// What the bucket of the `rate`th rate of that line ever gave back.
+    /// The same, for a permit that is opened.
+    pub(crate) fn refunds_to_open(&self, slot: u32) -> Refunds<'_> {
+        match &self.cold {
+            Cold::Open(pool) => pool.open(slot),
+            Cold::Each(..) => self.refunds(slot),
+        }
+    }
+
+    /// How often there was no room for what a permit opens.
+    pub(super) fn missed(&self) -> u64 {
+        match &self.cold {
+            Cold::Open(pool) => pool.missed(),
+            Cold::Each(..) => 0,
+        }
+    }
+
+    /// What the bucket of the `rate`th rate of that line ever gave back, where every line has its cold part.
     #[inline]
     pub(crate) fn refunded(&self, slot: u32, rate: u8) -> u64 {
-        let place = slot as usize * self.cold_stride + usize::from(rate) * KEPT_WORDS;
-        self.cold.get(place).map_or(0, |word| word.load(Ordering::Relaxed))
+        let Cold::Each(words, stride) = &self.cold else { return 0 };
+        let place = slot as usize * stride + usize::from(rate) * KEPT_WORDS;
+        words.get(place).map_or(0, |word| word.load(Ordering::Relaxed))
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        size_of_val(&*self.hot) + size_of_val(&*self.cold)
+        let cold = match &self.cold {
+            Cold::Each(words, _) => size_of_val(&**words),
+            Cold::Open(pool) => pool.bytes(),
+        };
+        size_of_val(&*self.hot) + cold
     }
 }
 

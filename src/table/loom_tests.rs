@@ -2,15 +2,16 @@
 
 use loom::{sync::Arc, thread};
 
-use super::{Subjects, index::WAYS};
+use super::{Subjects, index::WAYS, pool::Pool};
 use crate::{
-    bucket::Moment,
+    bucket::{KEPT_WORDS, Kept, Moment},
     decision::Level,
     id::{Fingerprints, Id},
     line::loom_tests::{explore, level_of, plan_of},
     policy::{
         book::Book,
         plan::{LevelPlan, Limit, MAX_RULES, Plan, Under},
+        rate::Rate,
     },
     time::Anchor,
 };
@@ -39,6 +40,29 @@ fn crowded(plan: &Book, fingerprints: &Fingerprints) -> Subjects {
         subjects.line(slot).unwrap().lock().set_word(0, 1);
     }
     subjects
+}
+
+/// What one line let go, the next finds empty, and no two have one cell. Mutant: `cell_let_go_too_soon`.
+#[test]
+fn loom_cells_change_hands() {
+    explore(|| {
+        let pool = Arc::new(Pool::new(8, KEPT_WORDS).unwrap());
+        let permit = |pool: &Pool, slot, amount| {
+            let rate = Limit::Rate(Rate::new(1, 1_000, 100, 0, 1).unwrap());
+            let cell = pool.open(slot);
+            assert_eq!(cell.of_bucket(&rate, 0), 0);
+            cell.keep(&rate, 0, Kept { refunded: amount, ..Kept::default() });
+            assert_eq!(pool.of(slot).of_bucket(&rate, 0), amount);
+            cell.let_go();
+        };
+        let other = {
+            let pool = Arc::clone(&pool);
+            thread::spawn(move || permit(&pool, 1, 7))
+        };
+        permit(&pool, 0, 9);
+        other.join().unwrap();
+        assert_eq!(pool.missed(), 0);
+    });
 }
 
 /// Two first sights of one account: one line. Mutant: `insert_without_second_look`.

@@ -19,6 +19,7 @@ mod index;
 mod keep;
 #[cfg(all(test, tollgate_loom))]
 mod loom_tests;
+mod pool;
 
 pub(crate) use arena::{Arena, OutOfMemory};
 pub(crate) use keep::Kept;
@@ -46,9 +47,12 @@ struct Table {
 
 impl Table {
     /// At least `capacity` slots, in whole groups.
-    fn new(capacity: usize, rules: (usize, usize)) -> Result<Table, OutOfMemory> {
+    fn new(
+        capacity: usize,
+        arena: impl FnOnce(usize) -> Result<Arena, OutOfMemory>,
+    ) -> Result<Table, OutOfMemory> {
         let groups = groups_for(capacity);
-        Ok(Table { index: Index::new(groups)?, arena: Arena::new(groups * WAYS, rules)? })
+        Ok(Table { index: Index::new(groups)?, arena: arena(groups * WAYS)? })
     }
 
     #[inline(always)]
@@ -137,8 +141,13 @@ impl Subjects {
         places: Places,
     ) -> Result<Subjects, OutOfMemory> {
         let Words { rules, rates, lasting } = words;
-        let table = Table::new(capacity, (rules, rates))?;
-        let parked = Table::new(if lasting > 0 { parked } else { 0 }, (lasting, 0))?;
+        let table = Table::new(capacity, |slots| match level {
+            // There are many, of which few are asking at a time.
+            Level::Account => Arena::with_pool(slots, (rules, rates)),
+            _ => Arena::new(slots, (rules, rates)),
+        })?;
+        let parked = if lasting > 0 { parked } else { 0 };
+        let parked = Table::new(parked, |slots| Arena::new(slots, (lasting, 0)))?;
         let moved = Moved::new(table.arena.slots() + parked.arena.slots())?;
         Ok(Subjects { level, places, table, parked, moved, left: AtomicU64::new(0) })
     }
@@ -158,8 +167,14 @@ impl Subjects {
         self.table.arena.line(slot)
     }
 
+    /// The cold part of a line, for who has its guard.
     pub(crate) fn refunds(&self, slot: u32) -> Refunds<'_> {
         self.table.arena.refunds(slot)
+    }
+
+    /// The same, for a permit that is opened.
+    pub(crate) fn refunds_to_open(&self, slot: u32) -> Refunds<'_> {
+        self.table.arena.refunds_to_open(slot)
     }
 
     /// The words that a subject without a line would start with, where it is parked.
@@ -407,6 +422,11 @@ impl Subjects {
             bucket::convert(old, new, &words, moment)
         };
         guard.convert(moment.now, to, &words, table.arena.refunds(slot as u32));
+    }
+
+    /// How many permits were opened without room for what they note of rates.
+    pub(crate) fn unnoted_permits(&self) -> u64 {
+        self.table.arena.missed()
     }
 
     pub(crate) fn occupancy(&self) -> Occupancy {

@@ -121,6 +121,7 @@ impl Metrics {
         for (event, count) in [
             ("overflowed", statistics.overflowed),
             ("clipped_refunds", statistics.clipped_refunds),
+            ("unnoted_permits", statistics.unnoted_permits),
             ("cut_overages", statistics.cut_overages),
             ("stale_settles", statistics.stale_settles),
             ("leases_taken", statistics.leases_taken),

@@ -88,6 +88,15 @@ pub(crate) const GROUP: usize = 32;
 /// of 100,000 (the least of five random fillings each).
 const HEADROOM: usize = 16;
 
+/// Lines beyond which there is room for what permits note of one in this many; of up to this many, for all.
+const PERMITTED: (usize, usize) = (8, 1024);
+
+/// Sets, each of a cache line of tags and as many cells, for what permits note of so many lines.
+pub(crate) fn cell_sets_for(slots: usize) -> usize {
+    let (part, all) = PERMITTED;
+    (slots / part).max(slots.min(all)).div_ceil(CACHE_LINE)
+}
+
 /// Groups of a table for `capacity` subjects.
 pub(crate) fn groups_for(capacity: usize) -> usize {
     capacity.saturating_add(capacity.div_ceil(HEADROOM)).div_ceil(GROUP)
@@ -132,16 +141,18 @@ impl Plan {
     /// large as the tier with the most rules needs.
     ///
     /// - a line: a header and a word for each rule, in whole cache lines; and, apart from it, three words for each rate
-    ///   (what permits need);
+    ///   (what permits need), of accounts for an eighth of them, with a tag;
     /// - a parked entry: a header and a word for each quota and budget, in whole cache lines;
     /// - for either, its part of a group.
     pub(crate) fn table_bytes(&self) -> TableBytes {
         let room = self.room();
         let hot = |rules| lines_for(rules) * CACHE_LINE;
         // At most `MAX_RULES` words, and three times as many again.
-        let line = |level| (hot(room.of(level).rules) + RATE_WORDS * room.of(level).rates) as u64 * WORD;
+        let line = |level| hot(room.of(level).rules) as u64 * WORD;
+        let cold = |level| (RATE_WORDS * room.of(level).rates) as u64 * WORD;
         let parked = |level| hot(room.of(level).lasting) as u64 * WORD;
-        let (account, organization) = (line(Level::Account), line(Level::Organization));
+        let account = line(Level::Account);
+        let organization = line(Level::Organization) + cold(Level::Organization);
         let (parked_account, parked_organization) = (parked(Level::Account), parked(Level::Organization));
         let Capacity { accounts, organizations, parked_accounts, parked_organizations, .. } = self.capacity;
         let total = [
@@ -155,6 +166,11 @@ impl Plan {
             let groups = groups_for(count) as u64;
             sum.saturating_add(groups.saturating_mul(GROUP_BYTES + GROUP as u64 * bytes))
         });
+        let cells = match cold(Level::Account) {
+            0 => 0,
+            bytes => (cell_sets_for(groups_for(accounts) * GROUP) * CACHE_LINE) as u64 * (WORD + bytes),
+        };
+        let total = total.saturating_add(cells);
         let evidence = self.evidence.as_ref().map_or(0, |_| evidence_bytes(accounts, stripes()));
         TableBytes { account, organization, parked_account, parked_organization, evidence, total }
     }
