@@ -23,8 +23,8 @@ const CEILINGS: &[(Case, u64)] = &[
     (("admit, identity kept", hot::identity::<1, 1, GIVEN>), 495),
     (("admit, identity from strings", hot::strings::<1, 1, GIVEN>), 938),
     (("deny at the tier, subject", hot::denied::<1, GIVEN>), 441),
-    (("reserve and settle as reserved, subject", hot::settle_given), 2_665),
-    (("reserve and give back, subject", hot::give_back_given), 3_709),
+    (("reserve and settle as reserved, subject", hot::settle_given), 3_002),
+    (("reserve and give back, subject", hot::give_back_given), 4_087),
 ];
 
 /// Decisions of which the mean is taken: many beside what a loop's begin and end take.

@@ -84,14 +84,20 @@
 //!
 //! | what | bytes |
 //! |---|---|
-//! | an account with up to three rules | 64, and 24 for each rate (what permits need) |
+//! | an account with up to three rules | 64 |
+//! | what permits need of an account: for an eighth of them, of up to 1,024 for all | 8, and 24 for each rate |
+//! | an organization with up to three rules | 64, and 24 for each rate |
 //! | each eight rules more | 64 |
 //! | its place in the index | 2, and 8 for each 32 places |
 //! | room that keeps the table from filling unevenly | a sixteenth |
-//! | all of an account with three rates; with three rates and three quotas | 147; 215 |
+//! | all of an account with three rates; with three rates and three quotas | 81; 149 |
 //! | parked: idle but for quotas and budgets | 64 for up to three of these |
 //! | observations, under a policy with `[evidence]` | 262,144 for each stripe (twice the processors): 4,096 of 64 |
 //! | leases | 64 for each rule of each tier and stripe (twice the processors) |
+//!
+//! The last but three are from `cargo bench --bench ratios -- bytes`. Where more accounts have permits open than there is room
+//! for, their rates get nothing back of what they reserve
+//! ([`Statistics::unnoted_permits`](crate::Statistics::unnoted_permits)); all else does.
 //!
 //! All of it is taken when the limiter is built. `lint` prints the tables; the lines of tiers and the leases come on top,
 //! and `Limiter::statistics` counts them in. No decision allocates, the first for an account

@@ -282,7 +282,7 @@ impl World {
 #[test]
 fn an_estimate_above_a_limit_waits_for_a_full_bucket() {
     let world = World::new(
-        "[tiers.one]\ntotal = \"unlimited\"\naccount.tokens = [{ rate = \"100/s\", burst = 100, max_debt = 500 }, { quota = \"150/day\" }, { in_flight = 150 }]\n\
+        "[tiers.one]\ntotal = \"unlimited\"\naccount.tokens = [{ rate = \"100/s\", burst = 100, max_debt = 500 }, { quota = \"1000/day\" }, { in_flight = 150 }]\n\
          [tiers.spent]\ntotal = \"unlimited\"\naccount.tokens = { budget = 1000 }",
     );
     let World { limiter, clock, tokens, .. } = &world;

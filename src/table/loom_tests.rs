@@ -51,7 +51,7 @@ fn loom_cells_change_hands() {
             let rate = Limit::Rate(Rate::new(1, 1_000, 100, 0, 1).unwrap());
             let cell = pool.open(slot);
             assert_eq!(cell.of_bucket(&rate, 0), 0);
-            cell.keep(&rate, 0, Kept { refunded: amount, ..Kept::default() });
+            cell.keep(&rate, 0, Kept::unpack([amount, 0, 0]));
             assert_eq!(pool.of(slot).of_bucket(&rate, 0), amount);
             cell.let_go();
         };
