@@ -306,3 +306,15 @@ fn names_of_periods() {
     assert_eq!(Period::from_name("Day"), None);
     assert_eq!(Period::from_name("fortnight"), None);
 }
+
+/// What the documentation of a policy's `zones` says.
+#[test]
+fn a_table_takes_at_most_64_kib() {
+    for zone in ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca"] {
+        for period in Period::ALL {
+            let calendar = Calendar::new(period, zone, Weekday::Monday).unwrap();
+            let bytes = size_of_val(&*calendar.segments) + size_of_val(&*calendar.index);
+            assert!(bytes <= 64 << 10, "{zone} by {period}: {bytes}");
+        }
+    }
+}

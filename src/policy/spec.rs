@@ -34,6 +34,7 @@ pub struct Policy {
     /// IANA time zones that organizations may be in (`Organization::in_zone`): the quotas of such a one and of its accounts
     /// follow its own, and not the tier's. None by default. The more there are, the less is left of a word for the use: by
     /// fifteen zones and two lengths of windows, a quota of an account or an organization stays below 2^42 a day or a month.
+    /// Each takes up to 64 KiB for each of these lengths, which `memory` does not count.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub zones: Vec<String>,
     /// The day that the weeks of quotas start on. Default `monday`.
@@ -177,8 +178,8 @@ impl Default for PolicyCapacity {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolicyTier {
-    /// The IANA time zone whose calendar the quotas of its accounts and organizations follow, and those of its pool and
-    /// cohorts. Default the policy's, which the quotas of the total always follow.
+    /// The IANA time zone whose calendar the quotas of its accounts and organizations follow, where an organization is in none
+    /// of its own, and those of its pool and cohorts. Default the policy's, which the quotas of the total always follow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
     /// What each account may spend.
