@@ -52,6 +52,8 @@ pub(crate) struct Correlators {
     /// By column, how many of all accounts are against its values.
     bases: [Base; COLUMNS],
     pub(super) factors: Factors,
+    /// By tier, until when it counts as crowded: a half-life from the last refusal by its total or pool.
+    crowded_until_s: [u32; TIERS],
     /// How full the fullest ring was when it was last emptied.
     filled: u64,
     /// Where the round of all accounts goes on.
@@ -77,6 +79,7 @@ impl Correlators {
             parents: Parents::new(),
             bases: [Base::default(); COLUMNS],
             factors: Factors::default(),
+            crowded_until_s: [0; TIERS],
             filled: 0,
             next: 0,
             settings,
@@ -227,6 +230,10 @@ impl Correlators {
             return;
         }
         let now_s = seconds(observation.at);
+        let tier = usize::from(observation.tier).min(TIERS - 1);
+        if let Some(until_s) = self.crowded_until_s.get_mut(tier).filter(|_| observation.crowded) {
+            *until_s = now_s.saturating_add(self.settings.half_life_s);
+        }
         let Some(index) = self.follow(observation, now_s, changes) else { return };
         let (new, shared) = self.link_all(index, observation);
         let settled = self.is_settled(observation);
@@ -309,17 +316,23 @@ impl Correlators {
         let length = now_s.saturating_sub(subject.run.began_s);
         let fade_s = (4 * length).clamp(LEAST_FADE_S, MOST_FADES * self.settings.half_life_s);
         let before = subject.own.map(|evidence| evidence.points(now_s));
-        let odd_otherwise = |kind: Kind| {
-            Kind::ALL.into_iter().zip(before).any(|(other, points)| other != kind && points >= ODD)
+        let counted = || {
+            let known = Trait::ALL.into_iter().zip(traits).filter_map(|(which, value)| Some((which, value?)));
+            known.filter(|(_, (kind, _))| self.settings.counts(*kind))
         };
-        let mut odd = [0; KINDS];
-        for (which, value) in Trait::ALL.into_iter().zip(traits) {
-            let Some((kind, value)) = value.filter(|(kind, _)| self.settings.counts(*kind)) else { continue };
-            let points = self.habits.surprise(tier, at, which, value).min(MOST);
+        // Of a kind of which too little was seen to tell, nothing.
+        let mut odd = [None; KINDS];
+        for (which, (kind, value)) in counted() {
+            let points = self.habits.surprise(tier, at, which, value).map(|points| points.min(MOST));
             if let Some(odd) = odd.get_mut(kind as usize) {
                 *odd = points.max(*odd);
             }
-            if teaches && !odd_otherwise(kind) {
+        }
+        if teaches {
+            let most = before.into_iter().zip(odd).map(|(before, now)| before.max(now.unwrap_or(0)));
+            let suspect = Kind::ALL.into_iter().zip(most).filter(|(_, points)| *points >= ODD);
+            let suspect = suspect.fold(0, |kinds, (kind, _)| kinds | kind.bit());
+            for (which, (_, value)) in counted().filter(|(_, (kind, _))| suspect & !kind.bit() == 0) {
                 self.habits.learn(tier, at, which, value);
             }
         }
@@ -327,6 +340,7 @@ impl Correlators {
         let part = subject.run.part(now_s, self.settings.half_life_s);
         // Signals, which come last, are no account's doing.
         for (evidence, points) in subject.own.iter_mut().zip(odd).take(Kind::Signal as usize) {
+            let Some(points) = points else { continue };
             if first && points >= evidence.points(now_s) {
                 evidence.raise(points, now_s, fade_s);
             } else if first || at >= LONG {
@@ -403,22 +417,18 @@ impl Correlators {
         let sensitivity = self.settings.sensitivity.get(tier).copied().unwrap_or(16);
         let pardoned = subject.pardoned_until_s > now_s;
         // An organization that changed is no tie to another: its past makes a factor alone.
-        let pair = tie(&own, &company, sensitivity).filter(|_| !pardoned);
+        let tie = tie(&own, &company, sensitivity).filter(|_| !pardoned);
         let odd = Kind::ALL.into_iter().zip(points).filter(|(_, points)| *points >= ODD);
         let odd = odd.fold(0, |odd, (kind, _)| odd | kind.bit());
         let before = subject.standing;
-        let mut after = Standing {
-            followed: true,
-            settled: subject.settled,
-            odd,
-            candidate: pair,
-            member: subject.cohort != 0,
-        };
+        let mut after =
+            Standing { followed: true, settled: subject.settled, odd, tie, member: subject.cohort != 0 };
         self.groups.recount(subject.tier, before, after);
+        let is_crowded = self.crowded_until_s.get(tier).is_some_and(|until_s| *until_s > now_s);
         let has_cohorts = self.settings.cohorts.get(tier).copied().unwrap_or(false);
-        if let Some(pair) = pair
+        if let Some(tie) = tie
             && has_cohorts
-            && (subject.cohort != 0 || self.groups.forms(subject.tier, pair))
+            && (subject.cohort != 0 && tie.strong || self.groups.forms(subject.tier, tie, is_crowded))
         {
             let until_s = now_s.saturating_add(STAY.saturating_mul(half_life_s));
             let renewed = until_s.saturating_sub(subject.until_s) >= half_life_s / 4;
@@ -429,7 +439,7 @@ impl Correlators {
                     account: subject.member,
                     cohort: subject.cohort,
                     until: u64::from(until_s) * NANOS,
-                    kinds: pair.bits(),
+                    kinds: tie.pair.bits(),
                 });
             }
         } else if subject.cohort != 0 && (pardoned || subject.until_s <= now_s) {

@@ -6,7 +6,8 @@
 //! apart without a rate that would have to be guessed.
 //!
 //! Who counts: accounts that were there for [`SETTLED_S`] and for as long as the policy calls one new (or whose age is
-//! unknown), that are in no cohort, once a day, and for each kind of evidence only those that are not odd in another. So the many accounts that a fleet makes don't teach
+//! unknown), that are in no cohort, once a day, and for each kind of evidence only those that are not odd in another, by this
+//! look or an earlier one. So the many accounts that a fleet makes don't teach
 //! what is usual, nor does one busy account, nor who is suspect for another reason; but those who are odd in this kind
 //! alone do, as they must, or the rare would become rarer by itself. What a fleet that aged in a drawer teaches before it
 //! is known bounds what it hides (a share s of the teachers hides all but log2(1/s) bits).
@@ -118,14 +119,15 @@ impl Counts {
         }
     }
 
-    fn surprise(&self, value: u8) -> u16 {
+    fn surprise(&self, value: u8) -> Option<u16> {
         if self.total < LEAST {
-            return 0;
+            return None;
         }
         let from = usize::from(value).min(BUCKETS - 1);
         let beyond: u32 = self.buckets.iter().skip(from).map(|count| u32::from(*count)).sum();
         // One more than were seen: the account itself.
-        (eighths(u64::from(self.total) + 1).saturating_sub(eighths(u64::from(beyond) + 1))).min(MOST_POINTS)
+        let rare = eighths(u64::from(self.total) + 1).saturating_sub(eighths(u64::from(beyond) + 1));
+        Some(rare.min(MOST_POINTS))
     }
 }
 
@@ -144,9 +146,9 @@ impl Habits {
         (tier.min(TIERS - 1) * LOOKS + look) * TRAITS + which as usize
     }
 
-    /// How surprising `value` is, in eighths of a bit.
-    pub(super) fn surprise(&self, tier: usize, look: usize, which: Trait, value: u8) -> u16 {
-        self.counts.get(Habits::place(tier, look, which)).map_or(0, |counts| counts.surprise(value))
+    /// How surprising `value` is, in eighths of a bit; `None` where too few were seen to tell.
+    pub(super) fn surprise(&self, tier: usize, look: usize, which: Trait, value: u8) -> Option<u16> {
+        self.counts.get(Habits::place(tier, look, which))?.surprise(value)
     }
 
     pub(super) fn learn(&mut self, tier: usize, look: usize, which: Trait, value: u8) {
@@ -173,15 +175,15 @@ mod tests {
     #[test]
     fn the_usual_weighs_nothing_and_the_rare_does() {
         let mut habits = Habits::new();
-        assert_eq!(habits.surprise(0, 2, Trait::Addresses, 64), 0, "nothing is known yet");
+        assert_eq!(habits.surprise(0, 2, Trait::Addresses, 64), None, "nothing is known yet");
         for account in 0..1000 {
             // A tenth of the tier rotates.
             habits.learn(0, 2, Trait::Addresses, if account % 10 == 0 { 16 } else { 2 });
         }
-        assert_eq!(habits.surprise(0, 2, Trait::Addresses, 2), 0);
-        assert!((3 * BIT..4 * BIT).contains(&habits.surprise(0, 2, Trait::Addresses, 16)));
-        assert!(habits.surprise(0, 2, Trait::Addresses, 17) > 9 * BIT);
-        assert_eq!(habits.surprise(1, 2, Trait::Addresses, 64), 0, "another tier has other habits");
+        assert_eq!(habits.surprise(0, 2, Trait::Addresses, 2), Some(0));
+        assert!((3 * BIT..4 * BIT).contains(&habits.surprise(0, 2, Trait::Addresses, 16).unwrap()));
+        assert!(habits.surprise(0, 2, Trait::Addresses, 17) > Some(9 * BIT));
+        assert_eq!(habits.surprise(1, 2, Trait::Addresses, 64), None, "another tier has other habits");
     }
 
     #[test]
@@ -193,6 +195,6 @@ mod tests {
         for _ in 0..2 * MOST {
             habits.learn(0, 0, Trait::Models, 4);
         }
-        assert!(habits.surprise(0, 0, Trait::Models, 4) < BIT);
+        assert!(habits.surprise(0, 0, Trait::Models, 4).is_some_and(|points| points < BIT));
     }
 }

@@ -10,7 +10,7 @@
 
 use super::{
     KINDS, Kind, Role,
-    cohort::Pair,
+    cohort::{Pair, Tie},
     habit::{RUN, TRAITS, Trait, eighths},
     subject::{BEAT, COLUMNS, Column, Subject},
     values::{Users, Values},
@@ -25,6 +25,8 @@ const AGAINST: u16 = 3 * BIT;
 const STRONG: u16 = 4 * BIT;
 const TIED: u16 = 10 * BIT;
 const UNTIED: u16 = 15 * BIT;
+/// The same in a tier that is crowded: see [`cohort`](super::cohort).
+const WEAK: u16 = 11 * BIT;
 /// Company's points that are part of it.
 const COMPANY: u16 = 7 * BIT / 2;
 /// Points that an account needs of its own: company alone ties nobody.
@@ -165,9 +167,9 @@ pub(super) fn turn_values(
     }
 }
 
-/// The two strongest kinds, where all that are strong are enough to tie. `own` is what an account did and what was reported
-/// of it, `company` what those did who share its values, and `sensitivity` what evidence counts in its tier, in sixteenths.
-pub(super) fn tie(own: &[u16; KINDS], company: &[u16; KINDS], sensitivity: u16) -> Option<Pair> {
+/// The two strongest kinds, where all that are strong are enough to tie, or nearly. `own` is what an account did and what
+/// was reported of it, `company` what those did who share its values, and `sensitivity` what evidence counts in its tier, in sixteenths.
+pub(super) fn tie(own: &[u16; KINDS], company: &[u16; KINDS], sensitivity: u16) -> Option<Tie> {
     let (mut first, mut second) = ((0, Kind::Place), (0, Kind::Place));
     let (mut sum, mut rhythm) = (0, 0);
     for ((kind, own), company) in Kind::ALL.into_iter().zip(own).zip(company) {
@@ -186,11 +188,10 @@ pub(super) fn tie(own: &[u16; KINDS], company: &[u16; KINDS], sensitivity: u16) 
         }
     }
     let most = |points: &[u16; KINDS]| points.iter().copied().max().unwrap_or(0);
-    let enough = if most(company) >= COMPANY {
-        sum * u32::from(sensitivity) >= u32::from(TIED) * 16
-    } else {
-        // Programs are even and ask the same: alone, the two are one.
-        (sum - rhythm) * u32::from(sensitivity) >= u32::from(UNTIED) * 16
-    };
-    (enough && second.0 >= STRONG && most(own) >= OWN).then_some(Pair { one: first.1, other: second.1 })
+    let is_enough = |sum: u32, least: u16| sum * u32::from(sensitivity) >= u32::from(least) * 16;
+    // Programs are even and ask the same: alone, the two are one.
+    let alone = sum - rhythm;
+    let strong = if most(company) >= COMPANY { is_enough(sum, TIED) } else { is_enough(alone, UNTIED) };
+    let ties = (strong || is_enough(alone, WEAK)) && second.0 >= STRONG && most(own) >= OWN;
+    ties.then_some(Tie { pair: Pair { one: first.1, other: second.1 }, strong })
 }

@@ -17,7 +17,8 @@
 //! Of organizations and tiers only what is reported from outside is kept ([`parents`]); it makes a factor, and ties nobody.
 //!
 //! An account joins a cohort on two kinds at least, of which places (address and client) are one, and only where so many
-//! of its tier show the same two kinds that chance doesn't explain it ([`cohort`]).
+//! of its tier show the same two kinds that chance doesn't explain it ([`cohort`]). While a total or
+//! pool of the tier is short, and chance would bring next to nobody, less is enough: somebody takes what the honest leave.
 
 mod cohort;
 mod correlate;
@@ -62,7 +63,8 @@ pub(crate) struct Observation {
     pub(crate) age_s: u32,
     /// What the request took, of whatever the server counts; up to 2^20 - 1 is told apart, 0 is unknown.
     pub(crate) amount: u32,
-    pub(crate) denied: bool,
+    /// Whether it was refused by what many share: a total or a pool.
+    pub(crate) crowded: bool,
     /// Whether it tells no request but what an earlier one took in the end: member, organization, amount and time alone.
     pub(crate) settled: bool,
     /// Limiter time in nanoseconds; a millisecond is told apart.

@@ -185,7 +185,7 @@ impl Pasts {
             change(today.amount, usual.amount),
         ];
         for (((which, _), evidence), value) in OF_KINDS.into_iter().zip(&mut past.evidence).zip(changes) {
-            evidence.raise(habits.surprise(0, 0, which, value), now_s, half_life_s);
+            evidence.raise(habits.surprise(0, 0, which, value).unwrap_or(0), now_s, half_life_s);
             habits.learn(0, 0, which, value);
         }
     }

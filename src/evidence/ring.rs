@@ -16,7 +16,7 @@
 //! | 0 | 6-31, 0-5 | age in 8 s, all ones where unknown; tier |
 //! | 1 | 32-63, 0-31 | generation; slot |
 //! | 2 | | organization |
-//! | 3 | 23-63, 2-21, 1, 0 | instant in 2^20 ns; amount; settled; denied |
+//! | 3 | 23-63, 2-21, 1, 0 | instant in 2^20 ns; amount; settled; crowded |
 //! | 4-7 | | attributes, two in each |
 //!
 //! # Orderings
@@ -47,7 +47,7 @@ const TIER_MASK: u64 = (1 << TIER_BITS) - 1;
 const AGE_UNIT: u32 = 8;
 /// An age that is not known.
 const NO_AGE: u32 = (1 << (TURN_SHIFT - TIER_BITS)) - 1;
-const DENIED: u64 = 1;
+const CROWDED: u64 = 1;
 const SETTLED: u64 = 2;
 const AMOUNT_SHIFT: u32 = 2;
 const AMOUNT_MASK: u64 = 0xf_ffff;
@@ -225,7 +225,7 @@ impl Rings {
 /// The words of an observation, without a turn.
 #[inline]
 fn pack(observation: &Observation) -> [u64; WORDS] {
-    let Observation { member, organization, tier, attributes, age_s, amount, denied, settled, at } =
+    let Observation { member, organization, tier, attributes, age_s, amount, crowded, settled, at } =
         observation;
     let age = if *age_s == u32::MAX { NO_AGE } else { (age_s / AGE_UNIT).min(NO_AGE - 1) };
     let mut words = [0; WORDS];
@@ -236,7 +236,7 @@ fn pack(observation: &Observation) -> [u64; WORDS] {
     *what = (at >> AT_UNIT) << AT_SHIFT
         | u64::from(*amount).min(AMOUNT_MASK) << AMOUNT_SHIFT
         | if *settled { SETTLED } else { 0 }
-        | if *denied { DENIED } else { 0 };
+        | if *crowded { CROWDED } else { 0 };
     for (word, pair) in values.iter_mut().zip(attributes.chunks_exact(2)) {
         if let [low, high] = pair {
             *word = u64::from(*high) << 32 | u64::from(*low);
@@ -259,7 +259,7 @@ fn unpack(words: &[u64; WORDS]) -> Observation {
         attributes,
         age_s: if age == NO_AGE { u32::MAX } else { age * AGE_UNIT },
         amount: (what >> AMOUNT_SHIFT & AMOUNT_MASK) as u32,
-        denied: what & DENIED != 0,
+        crowded: what & CROWDED != 0,
         settled: what & SETTLED != 0,
         at: (what >> AT_SHIFT) << AT_UNIT,
     }
@@ -279,11 +279,11 @@ mod tests {
             attributes: [1, 2, 3, 4, 5, 6, 7, u32::MAX],
             age_s: (NO_AGE - 1) * AGE_UNIT,
             amount: 0xf_ffff,
-            denied: true,
+            crowded: true,
             settled: false,
             at: 1 << 60,
         };
-        let unknown = Observation { age_s: u32::MAX, settled: true, denied: false, at: 7 << 20, ..full };
+        let unknown = Observation { age_s: u32::MAX, settled: true, crowded: false, at: 7 << 20, ..full };
         for observation in [full, unknown, Observation::default()] {
             assert_eq!(
                 unpack(&pack(&observation)),

@@ -128,7 +128,7 @@ impl World {
             attributes,
             age_s: age_days * 86_400,
             amount,
-            denied: false,
+            crowded: false,
             settled: false,
             at: self.now,
         };

@@ -35,7 +35,7 @@ impl Shared {
                 Ok(receipt) => receipt.at(),
                 Err(denial) => denial.at(),
             };
-            self.observe(caller, seat, cost, N::MODE == Mode::Spend, at, decided.is_err());
+            self.observe(caller, seat, cost, N::MODE == Mode::Spend, at, decided.as_ref().err());
         }
         decided
     }

@@ -6,6 +6,7 @@
 
 use super::{Caller, Limiter, Places, Shared};
 use crate::{
+    decision::{Denial, Level},
     evidence::{Member, Observation},
     id::{Id, Identity, Key},
     meter::Cost,
@@ -112,11 +113,11 @@ impl Shared {
         cost: &Cost,
         known: bool,
         at: u64,
-        denied: bool,
+        denial: Option<&Denial>,
     ) {
         let (Some(attributes), Some(observer)) = (caller.attributes(), &self.observer) else { return };
         let identity = caller.identity();
-        if denied
+        if denial.is_some()
             && (identity.account.hash ^ at).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32 & (SAMPLE - 1) != 0
         {
             return;
@@ -132,7 +133,7 @@ impl Shared {
                 attributes: attributes.values,
                 age_s: self.age_s(identity, at),
                 amount: if known { observer.amount_of(cost) } else { 0 },
-                denied,
+                crowded: denial.is_some_and(|denial| matches!(denial.level(), Level::Pool | Level::Tier)),
                 settled: false,
                 at,
             },
