@@ -152,7 +152,8 @@
 //! chances to look odd for an hour, so what an account shows lifts evidence by the part of a half-life that it took to
 //! show it; before that was so (revision 27c4c50), seed 3 lost 0.207% of its honest requests.
 //!
-//! Since evidence is left alone by a look at which too few were seen, seed 1 has 1.83%, 0.11%, 1.25%, 2.01%, 0.055% and 0.370%;
+//! Since evidence is left alone by a look at which too few were seen, and who is odd in two kinds at one look teaches
+//! neither, seed 1 has 1.83%, 0.11%, 1.25%, 2.01%, 0.055% and 0.370%;
 //! the others were not measured again.
 //!
 //! With every detector blind (`tollgate replay --no-baseline --no-evidence --seed 1`) 26.2% of these attacks are admitted,
