@@ -10,6 +10,8 @@ use std::{
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
+    time::{Duration, Instant},
 };
 
 use redb::{
@@ -29,6 +31,8 @@ const MAGIC: [u8; 8] = *b"TOLLGATE";
 const VERSION: u16 = 1;
 /// Where the page's checksum is.
 const SUM: usize = PAGE - 8;
+/// How long a file that somebody has is asked for.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// Bytes of the database that are kept in memory: it is read once, and then written to its end.
 const CACHE: usize = 4 << 20;
 
@@ -52,7 +56,7 @@ impl FileStore {
     ///
     /// # Errors
     ///
-    /// Where it cannot be opened or made, another process has it, or it is not as this crate wrote it: foreign, of a newer
+    /// Where it cannot be opened or made, another process has it for half a second, or it is not as this crate wrote it: foreign, of a newer
     /// release, torn, truncated, or altered. It is then left as it is.
     pub fn open(path: impl AsRef<Path>) -> Result<FileStore, StoreError> {
         // Where it is, wherever the process goes.
@@ -272,14 +276,23 @@ fn check(path: &Path, mut file: &File) -> Result<(), StoreError> {
     }
 }
 
+/// Waits for a moment for whoever has it: a process that is about to end, or one that this one is just starting, which has
+/// all its files until it is another program.
 fn lock(path: &Path, file: &File) -> Result<(), StoreError> {
-    file.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => StoreError::new(format!(
-            "{}: another process, or another store of this one, has it; a file is one limiter's",
-            path.display()
-        )),
-        TryLockError::Error(error) => failed(path, "locking it", error),
-    })
+    let begin = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if begin.elapsed() < PATIENCE => thread::sleep(PATIENCE / 50),
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::new(format!(
+                    "{}: another process, or another store of this one, has it; a file is one limiter's",
+                    path.display()
+                )));
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(path, "locking it", error)),
+        }
+    }
 }
 
 /// Whether `file` is what is found at `path`, as far as can be told.
