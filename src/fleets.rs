@@ -128,12 +128,12 @@
 //! | memory | a flood of new keys | who owes something is never pushed out; newcomers share one line for the tier |
 //!
 //! What it gets him: of an undisguised fleet of 1,000 accounts 3.4% of the requests are admitted in a week; of one with
-//! addresses, cards and sessions like people's, most prompts paraphrased and its accounts made within two days, 17.7%
-//! (the ramp refuses 55%, a cohort 27%); of one that signed up over weeks and differs from people in how much it takes alone, 15.6% (a
-//! cohort refuses 65%, the ramp 20%). Of the honest requests, 0.002%, 0.051% and 0.001% are refused by anything but
-//! their own limits (`tollgate replay --policy P.toml --trace T.csv.gz` for three weeks of some 7,000 honest accounts
-//! each, the policy by `tollgate suggest` from a fourth). The dear way, many patient accounts that pay and have nothing
-//! in common, leads to the tier's total.
+//! addresses, cards and sessions like people's, most prompts paraphrased and its accounts made within two days, 17.7% (the ramp
+//! refuses 55%, a cohort 27%); of one that signed up over weeks and differs from people in how much it takes alone, 15.6% (a
+//! cohort refuses 65%, the ramp 20%). Of the honest requests, 0.002%, 0.051% and 0.001% are refused by anything but their own
+//! limits (`tollgate replay --policy P.toml --trace T.csv.gz` for three weeks of some 7,000 honest accounts each, the policy by
+//! `tollgate suggest` from a fourth). The dear way, many patient accounts that pay and have nothing in common, leads to the
+//! tier's total.
 //!
 //! # How far it hangs on chance
 //!
