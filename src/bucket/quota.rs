@@ -32,6 +32,7 @@ pub(crate) fn place(quota: &Quota, word: u64) -> Option<u8> {
     match (quota.calendars, word) {
         (0, _) => Some(quota.calendar),
         (_, 0) => None,
+        // A place among at most 255 calendars.
         _ => Some(((word & quota.place_mask()) >> quota.use_bits) as u8),
     }
 }

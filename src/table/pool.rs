@@ -9,9 +9,9 @@
 //! another subject or brought under other rules.
 //!
 //! Where all eight are taken, a permit is opened without: what it reserved of rates counts as spent, and nothing of it comes
-//! back to them, which [`refund`](crate::bucket) treats as any cost that is spent at once. With a cell for each eighth line, as
-//! many open as there are cells, that is one in seven; with half as many, one in fifty (a set is full where more than eight of
-//! a Poisson distribution of mean 8, or 4, are in it).
+//! back to them, which [`refund`](crate::bucket) treats as any cost that is spent at once. Of as many lines with permits open
+//! as there are cells, that befalls one in 7; of half as many, one in 120 (what is above eight of a Poisson distribution of
+//! mean 8, or 4, as a part of that mean).
 //!
 //! # Orderings
 //!
