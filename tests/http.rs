@@ -446,6 +446,23 @@ async fn a_stream_is_settled_at_its_end_with_what_it_reported() {
 }
 
 #[tokio::test]
+async fn what_is_reported_adds_up_to_no_less_than_its_parts() {
+    let (limiter, _clock) = limiter(POLICY);
+    let world = world(limiter);
+    let (audit, mut events) = trail();
+    let meter = world.tokens;
+    let handler = move |Extension(admitted): Extension<Admitted>| async move {
+        admitted.add(meter, u64::MAX - 1);
+        admitted.add(meter, 5);
+        "done"
+    };
+    let app = Router::new().route("/", get(handler)).layer(world.gate().audit(audit));
+    let address = serve(app).await;
+    assert_eq!(fetch(&client(), request(address, "/", "free")).await.status(), StatusCode::OK);
+    assert_eq!(events.settled().await.amount(meter), u64::MAX);
+}
+
+#[tokio::test]
 async fn a_client_that_goes_away_pays_for_what_was_made() {
     let (limiter, _clock) = limiter(POLICY);
     let world = world(limiter);

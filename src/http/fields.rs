@@ -3,8 +3,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_LENGTH};
 use sfv::{Integer, KeyRef, ListSerializer, StringRef};
 
-use super::{answer::seconds, usage::Held};
-use crate::limiter::OwnRule;
+use super::{answer::seconds, layer::Settings};
+use crate::{id::Identity, limiter::OwnRule};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -58,13 +58,12 @@ fn item(name: &str, numbers: [(&str, Option<u64>); 2], unit: Option<&str>) -> Op
 
 /// Puts both fields for the caller's own rule that has the least part left, if the layer is to. What is in flight is no
 /// such rule: the request itself is.
-pub(super) fn on_success(held: &Held, headers: &mut HeaderMap) {
-    let settings = held.settings();
+pub(super) fn on_success(settings: &Settings, identity: &Identity, headers: &mut HeaderMap) {
     if !settings.fields_on_success {
         return;
     }
     let mut binding: Option<OwnRule> = None;
-    settings.limiter.own_rules(held.identity(), |rule| {
+    settings.limiter.own_rules(identity, |rule| {
         let part = |rule: &OwnRule, of: &OwnRule| u128::from(rule.left) * u128::from(of.limit);
         if !rule.in_flight && binding.is_none_or(|least| part(&rule, &least) < part(&least, &rule)) {
             binding = Some(rule);

@@ -66,7 +66,7 @@ where
                 // Where the service failed, what was held is dropped here, and so settled.
                 let mut response = response?;
                 if let Some(held) = &held {
-                    fields::on_success(held, response.headers_mut());
+                    fields::on_success(held.settings(), held.identity(), response.headers_mut());
                 }
                 let length = match &held {
                     // Nothing is to be settled at its end.

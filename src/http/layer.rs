@@ -22,8 +22,6 @@ pub(super) struct Settings {
     /// With `{tier}` where the name of the tier goes.
     pub(super) step_up: Option<Arc<str>>,
     pub(super) fields_on_success: bool,
-    /// Charges finally.
-    pub(super) spends: bool,
     /// Draws jitter.
     pub(super) random: RandomState,
 }
@@ -38,7 +36,6 @@ impl GateLayer {
                 audit: None,
                 step_up: None,
                 fields_on_success: false,
-                spends: false,
                 random: RandomState::new(),
             }),
         }
@@ -72,8 +69,7 @@ impl GateLayer {
     /// [`Admitted`](super::Admitted) in a request's extensions, and rules on what is in flight hold nothing. Responses keep
     /// their type. It comes last: what else a gate is to do is said before.
     #[must_use]
-    pub fn spends(mut self) -> SpendLayer {
-        Arc::make_mut(&mut self.settings).spends = true;
+    pub fn spends(self) -> SpendLayer {
         SpendLayer::new(self.settings)
     }
 }

@@ -25,6 +25,13 @@ use crate::{
     meter::Cost,
 };
 
+/// What a gate keeps of a request that it has charged.
+pub(super) trait Charge: Sized {
+    fn new(settings: &Arc<Settings>, caller: &impl Caller, cost: &Cost) -> Result<Self, Denial>;
+
+    fn receipt(&self) -> Receipt;
+}
+
 /// A service behind a limiter; made by [`GateLayer`](super::GateLayer).
 #[derive(Clone)]
 pub struct Gate<S> {
@@ -33,29 +40,14 @@ pub struct Gate<S> {
 }
 
 /// What becomes of a request.
-pub(super) enum Verdict {
+pub(super) enum Verdict<C> {
     Pass,
-    Admit(Held),
+    Admit(C),
     Answer(Response<Bytes>),
 }
 
 impl Settings {
-    /// Charges what a request asks for, finally or until it is settled. What is held of it, where anything is to be.
-    fn charge(
-        self: &Arc<Self>,
-        caller: &impl Caller,
-        cost: &Cost,
-    ) -> Result<(Receipt, Option<Held>), Denial> {
-        if self.spends {
-            let receipt = self.limiter.check(caller, cost)?;
-            let held = || Held::spent(self, *caller.identity(), receipt);
-            return Ok((receipt, self.fields_on_success.then(held)));
-        }
-        let held = Held::reserve(self, caller, cost)?;
-        Ok((held.receipt(), Some(held)))
-    }
-
-    pub(super) fn judge(self: &Arc<Self>, parts: &Parts) -> Verdict {
+    pub(super) fn judge<C: Charge>(self: &Arc<Self>, parts: &Parts) -> Verdict<C> {
         let asked = self.extract.extract(parts);
         let wanted = match asked.as_ref().map(Ask::wanted) {
             Ok(Some(wanted)) => wanted,
@@ -63,15 +55,15 @@ impl Settings {
             Err(rejection) => return Verdict::Answer(answer::rejected(rejection, Protocol::of(parts))),
         };
         let decided = match &wanted.attributes {
-            Some(known) => self.charge(&wanted.identity.with(known), &wanted.cost),
-            None => self.charge(&wanted.identity, &wanted.cost),
+            Some(known) => C::new(self, &wanted.identity.with(known), &wanted.cost),
+            None => C::new(self, &wanted.identity, &wanted.cost),
         };
         match decided {
-            Ok((receipt, held)) => {
+            Ok(charge) => {
                 if let Some(audit) = &self.audit {
-                    audit.admitted(&wanted.identity, &wanted.cost, &receipt);
+                    audit.admitted(&wanted.identity, &wanted.cost, &charge.receipt());
                 }
-                held.map_or(Verdict::Pass, Verdict::Admit)
+                Verdict::Admit(charge)
             }
             Err(denial) => {
                 if let Some(audit) = &self.audit {
@@ -105,7 +97,7 @@ where
 
     fn call(&mut self, request: Request<A>) -> ResponseFuture<S::Future> {
         let (mut parts, body) = request.into_parts();
-        let held = match self.settings.judge(&parts) {
+        let held = match self.settings.judge::<Held>(&parts) {
             Verdict::Pass => None,
             Verdict::Admit(held) => {
                 parts.extensions.insert(held.admitted());

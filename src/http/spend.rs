@@ -15,7 +15,17 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{fields, layer::Settings, service::Verdict, usage::Held};
+use super::{
+    fields,
+    layer::Settings,
+    service::{Charge, Verdict},
+};
+use crate::{
+    decision::{Denial, Receipt},
+    id::Identity,
+    limiter::Caller,
+    meter::Cost,
+};
 
 /// Puts a [`Spend`] before a service; made by [`GateLayer::spends`](super::GateLayer::spends). Cheap to clone.
 #[derive(Clone)]
@@ -47,9 +57,30 @@ pin_project! {
         Inner {
             #[pin]
             future: F,
-            // Where fields are to be put into the response.
-            held: Option<Held>,
+            fields: Fields,
         },
+    }
+}
+
+/// Where fields are to be put into the response: whose. Boxed, since futures are moved about.
+type Fields = Option<Box<(Arc<Settings>, Identity)>>;
+
+/// A request that was charged finally.
+struct Spent {
+    receipt: Receipt,
+    fields: Fields,
+}
+
+impl Charge for Spent {
+    #[inline]
+    fn new(settings: &Arc<Settings>, caller: &impl Caller, cost: &Cost) -> Result<Spent, Denial> {
+        let receipt = settings.limiter.check(caller, cost)?;
+        let whose = || Box::new((Arc::clone(settings), *caller.identity()));
+        Ok(Spent { receipt, fields: settings.fields_on_success.then(whose) })
+    }
+
+    fn receipt(&self) -> Receipt {
+        self.receipt
     }
 }
 
@@ -82,15 +113,15 @@ where
 
     fn call(&mut self, request: Request<A>) -> SpendFuture<S::Future, B> {
         let (parts, body) = request.into_parts();
-        let held = match self.settings.judge(&parts) {
+        let fields = match self.settings.judge::<Spent>(&parts) {
             Verdict::Pass => None,
-            Verdict::Admit(held) => Some(held),
+            Verdict::Admit(spent) => spent.fields,
             Verdict::Answer(response) => {
                 return SpendFuture { state: State::Answer { response: Some(response.map(B::from)) } };
             }
         };
         let future = self.inner.call(Request::from_parts(parts, body));
-        SpendFuture { state: State::Inner { future, held } }
+        SpendFuture { state: State::Inner { future, fields } }
     }
 }
 
@@ -106,11 +137,11 @@ where
             StateProjection::Answer { response } => {
                 response.take().map_or(Poll::Pending, |own| Poll::Ready(Ok(own)))
             }
-            StateProjection::Inner { future, held: None } => future.poll(context),
-            StateProjection::Inner { future, held } => {
+            StateProjection::Inner { future, fields: None } => future.poll(context),
+            StateProjection::Inner { future, fields } => {
                 let mut response = ready!(future.poll(context));
-                if let (Some(held), Ok(response)) = (held.take(), &mut response) {
-                    fields::on_success(&held, response.headers_mut());
+                if let (Some(whose), Ok(response)) = (fields.take(), &mut response) {
+                    fields::on_success(&whose.0, &whose.1, response.headers_mut());
                 }
                 Poll::Ready(response)
             }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::layer::Settings;
+use super::{layer::Settings, service::Charge};
 use crate::{
     decision::{Denial, Receipt},
     id::Identity,
@@ -34,9 +34,7 @@ pub struct Admitted {
 struct Request {
     settings: Arc<Settings>,
     identity: Identity,
-    receipt: Receipt,
-    /// Of what was charged finally, there is none.
-    reservation: Option<Reservation>,
+    reservation: Reservation,
     amounts: [AtomicU64; MAX_METERS],
     /// A bit for each meter of which something was reported.
     told: AtomicU64,
@@ -51,10 +49,11 @@ impl Admitted {
         }
     }
 
-    /// What was used of `meter` besides what was reported before.
+    /// What was used of `meter` besides what was reported before; 2^64 - 1 at most in all.
     pub fn add(&self, meter: Meter, amount: u64) {
         if let Some(place) = self.request.amounts.get(meter.index()) {
-            place.fetch_add(amount, Ordering::Relaxed);
+            let add = |sum: u64| Some(sum.saturating_add(amount));
+            let _ = place.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
             self.request.told.fetch_or(1 << meter.index(), Ordering::Release);
         }
     }
@@ -66,23 +65,11 @@ impl Admitted {
 
     /// The receipt of the reservation: whether a soft threshold was passed, say.
     pub fn receipt(&self) -> Receipt {
-        self.request.receipt
+        self.request.reservation.receipt()
     }
 }
 
 impl Request {
-    #[inline(always)]
-    fn new(
-        settings: &Arc<Settings>,
-        identity: Identity,
-        receipt: Receipt,
-        reservation: Option<Reservation>,
-    ) -> Arc<Request> {
-        let (amounts, told) = (Default::default(), AtomicU64::new(0));
-        let settings = Arc::clone(settings);
-        Arc::new(Request { settings, identity, receipt, reservation, amounts, told })
-    }
-
     /// What was reported, and what was reserved where nothing was; `None` where nothing was of any meter.
     fn actual(&self, reserved: &Cost) -> Option<Cost> {
         let told = self.told.load(Ordering::Acquire);
@@ -94,8 +81,7 @@ impl Request {
 
     /// Settles what was reserved. `ended`, or else the response has not and never will.
     fn settle(&self, ended: bool) {
-        let Some(reservation) = &self.reservation else { return };
-        let limiter = &self.settings.limiter;
+        let (limiter, reservation) = (&self.settings.limiter, &self.reservation);
         let actual = match self.actual(reservation.reserved()) {
             Some(actual) => actual,
             None if ended => *reservation.reserved(),
@@ -110,7 +96,7 @@ impl Request {
 
 impl fmt::Debug for Admitted {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Admitted").field("receipt", &self.request.receipt).finish_non_exhaustive()
+        out.debug_struct("Admitted").field("receipt", &self.receipt()).finish_non_exhaustive()
     }
 }
 
@@ -121,32 +107,25 @@ pub(super) struct Held {
     settled: bool,
 }
 
-impl Held {
-    /// Reserves for a caller.
+impl Charge for Held {
     #[inline]
-    pub(super) fn reserve(
-        settings: &Arc<Settings>,
-        caller: &impl Caller,
-        cost: &Cost,
-    ) -> Result<Held, Denial> {
+    fn new(settings: &Arc<Settings>, caller: &impl Caller, cost: &Cost) -> Result<Held, Denial> {
         let mut reservation = Reservation::of(caller.identity());
         settings.limiter.reserve_apart(caller, cost, &mut reservation)?;
-        let receipt = reservation.receipt();
-        let request = Request::new(settings, *caller.identity(), receipt, Some(reservation));
-        Ok(Held { request, settled: false })
+        let (settings, identity) = (Arc::clone(settings), *caller.identity());
+        let (amounts, told) = (Default::default(), AtomicU64::new(0));
+        let request = Request { settings, identity, reservation, amounts, told };
+        Ok(Held { request: Arc::new(request), settled: false })
     }
 
-    /// Of what was charged finally.
-    pub(super) fn spent(settings: &Arc<Settings>, identity: Identity, receipt: Receipt) -> Held {
-        Held { request: Request::new(settings, identity, receipt, None), settled: false }
+    fn receipt(&self) -> Receipt {
+        self.request.reservation.receipt()
     }
+}
 
+impl Held {
     pub(super) fn admitted(&self) -> Admitted {
         Admitted { request: Arc::clone(&self.request) }
-    }
-
-    pub(super) fn receipt(&self) -> Receipt {
-        self.request.receipt
     }
 
     pub(super) fn identity(&self) -> &Identity {
