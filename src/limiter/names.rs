@@ -1,7 +1,8 @@
 //! The names of organizations, for those who read usage; no decision needs them.
 //!
 //! A name is told where an organization is made of a text ([`Limiter::organization`](super::Limiter::organization)). Who is
-//! told again is told apart by one word, read without a lock.
+//! told again is told apart by one cache line, read without a lock: it takes the lock again about once in a hundred times, where all
+//! have names for whom there is room. Names take memory as they come, 256 bytes each at most, for as many as there is room for.
 
 use std::collections::HashMap;
 
@@ -12,20 +13,28 @@ use crate::{
     sync::{AtomicU64, Mutex, Ordering},
 };
 
+/// Organizations that share a place, in a cache line.
+const SHARE: usize = 8;
+
 #[derive(Debug)]
 pub(super) struct Names {
-    /// By place of a key, the second word of one that is known; a hint.
-    seen: Box<[AtomicU64]>,
+    /// By place of a key, the second words of some that are known; a hint.
+    seen: Box<[Seen]>,
     known: Mutex<HashMap<KeptId, Box<str>>>,
     most: usize,
 }
 
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Seen([AtomicU64; SHARE]);
+
 impl Names {
     /// For so many organizations.
     pub(super) fn new(most: usize) -> Names {
-        let places = most.next_power_of_two().max(64);
+        // Half of them are empty when all have names: some places are shared by more than others.
+        let places = most.next_power_of_two().max(64) * 2 / SHARE;
         Names {
-            seen: (0..places).map(|_| AtomicU64::new(0)).collect(),
+            seen: (0..places).map(|_| Seen::default()).collect(),
             known: Mutex::default(),
             most: most.max(64),
         }
@@ -34,8 +43,8 @@ impl Names {
     #[inline]
     pub(super) fn tell(&self, key: &Key, name: &str) {
         // A power of two of them.
-        if let Some(seen) = self.seen.get(key.hash as usize & (self.seen.len() - 1))
-            && seen.load(Ordering::Relaxed) != key.words[1]
+        if let Some(Seen(seen)) = self.seen.get(key.hash as usize & (self.seen.len() - 1))
+            && !seen.iter().any(|word| word.load(Ordering::Relaxed) == key.words[1])
         {
             self.tell_slow(seen, key, name);
         }
@@ -43,8 +52,11 @@ impl Names {
 
     #[cold]
     #[inline(never)]
-    fn tell_slow(&self, seen: &AtomicU64, key: &Key, name: &str) {
-        seen.store(key.words[1], Ordering::Relaxed);
+    fn tell_slow(&self, seen: &[AtomicU64; SHARE], key: &Key, name: &str) {
+        let empty = seen.iter().find(|word| word.load(Ordering::Relaxed) == 0);
+        if let Some(word) = empty.or(seen.get(key.words[1] as usize % SHARE)) {
+            word.store(key.words[1], Ordering::Relaxed);
+        }
         let Some(id) = KeptId::new(key.words, key.kind) else { return };
         let mut known = self.known.lock();
         if name.len() <= MOST_NAME && known.len() < self.most && !known.contains_key(&id) {
@@ -65,7 +77,34 @@ impl Names {
         let mut known = self.known.lock();
         if known.len() >= self.most {
             known.retain(|id, _| needed(*id));
-            self.seen.iter().for_each(|seen| seen.store(0, Ordering::Relaxed));
+            self.seen.iter().flat_map(|seen| &seen.0).for_each(|word| word.store(0, Ordering::Relaxed));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Fingerprints, Id};
+
+    #[test]
+    fn who_is_told_again_seldom_takes_the_lock() {
+        const MANY: usize = 1 << 14;
+        let (names, fingerprints) = (Names::new(MANY), Fingerprints::new([3; 16]));
+        let told: Vec<_> = (0..MANY)
+            .map(|number| format!("org-{number}"))
+            .map(|name| (fingerprints.key(Id::Text(&name)), name))
+            .collect();
+        told.iter().for_each(|(key, name)| names.tell(key, name));
+        let unseen = |(key, _): &&(Key, String)| {
+            let Seen(seen) = &names.seen[key.hash as usize & (names.seen.len() - 1)];
+            seen.iter().all(|word| word.load(Ordering::Relaxed) != key.words[1])
+        };
+        let unseen = told.iter().filter(unseen).count();
+        assert!(unseen > 0 && unseen < MANY / 50, "{unseen} of {MANY}");
+        for (key, name) in &told {
+            let id = KeptId::new(key.words, key.kind).expect("a text");
+            assert_eq!(names.of(Level::Organization, id).as_ref(), Some(name));
         }
     }
 }
