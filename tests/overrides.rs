@@ -235,6 +235,93 @@ fn permits_settle_by_the_numbers_that_they_were_charged_by() {
     assert_eq!(world.used(&caller), [25, 25, 0, 25, 0, 25]);
 }
 
+/// A rate's settled overage was measured by the policy's burst, whatever the override's was.
+#[test]
+fn overage_goes_by_the_burst_that_was_charged() {
+    for (burst, cut, owed) in [(100, 0, 90), (2, 83, 7)] {
+        let world = World::new(
+            "[tiers.one]\ntotal = \"unlimited\"\naccount.requests = { rate = \"1/min\", burst = 50, max_debt = 5 }\n",
+        );
+        let caller = world.account(1);
+        let over = Override::new(HOUR, "x").limit("requests", "rate", burst);
+        world.limiter.set_override(Whom::Account(&caller), over).unwrap();
+        let requests = world.limiter.meter("requests").unwrap();
+        let settled = world.limiter.reserve(&caller, &world.cost(2)).unwrap().settle(&world.cost(90));
+        assert_eq!((settled.cut(requests), world.used(&caller)), (cut, vec![owed]), "{burst}");
+    }
+}
+
+/// An estimate was clamped to what there is of a limit of 0, so that a reservation of nothing was admitted.
+#[test]
+fn a_limit_of_nothing_admits_nothing() {
+    for rule in ["day", "in_flight", "budget"] {
+        let world = World::new(
+            "[tiers.one]\ntotal = \"unlimited\"\n\
+             account.requests = [{ quota = \"9/day\" }, { in_flight = 5 }, { budget = 1000 }]\n",
+        );
+        let caller = world.account(1);
+        let none = Override::new(HOUR, "suspended").limit("requests", rule, 0);
+        world.limiter.set_override(Whom::Account(&caller), none).unwrap();
+        for amount in [1, 7] {
+            assert!(world.limiter.check(&caller, &world.cost(amount)).is_err(), "{rule}");
+            let denial = world.limiter.reserve(&caller, &world.cost(amount)).expect_err(rule);
+            assert_eq!((denial.rule().as_str(), denial.retry_after()), (rule, None));
+        }
+        let explained = world.limiter.explain(&caller).rules;
+        let of_rule = explained.iter().find(|known| known.rule.as_str() == rule).expect("the rule");
+        assert_eq!((of_rule.limit, of_rule.clamped_to, of_rule.left), (Some(0), None, Some(0)));
+        world.clock.advance(HOUR);
+        assert!(world.limiter.reserve(&caller, &world.cost(7)).is_ok(), "{rule}");
+    }
+}
+
+/// What an override had allowed of a day's quota was carried into the days after as overrun, once it had ended: with 300 of 10
+/// for a month. And what the policy had, into those of an override with less.
+#[test]
+fn what_was_allowed_in_one_window_counts_in_no_other() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let rules = "[tiers.one]\ntotal.requests = { quota = \"5000/day\" }\n\
+        account.requests = { quota = \"10/day\" }\norganization.requests = { quota = \"40/day\" }\n";
+    for level in [Level::Account, Level::Organization, Level::Tier] {
+        let world = World::new(rules);
+        let callers: Vec<_> =
+            (0..if level == Level::Account { 1 } else { 6 }).map(|id| world.account(id)).collect();
+        let caller = callers[0];
+        let (whom, plain, more, less) = match level {
+            Level::Account => (Whom::Account(&caller), 10, 30, 2),
+            Level::Organization => (Whom::Organization(&caller), 40, 60, 5),
+            _ => (Whom::Tier(caller.tier()), 40, 40, 15),
+        };
+        let drain = || callers.iter().map(|caller| world.drain(caller)).sum::<u64>();
+        let set = |limit, lasting| {
+            let over = Override::new(lasting, "x").limit("requests", "day", limit);
+            world.limiter.set_override(whom, over).unwrap();
+        };
+        // More, which ends within the day, or is taken back, or replaced by less.
+        set(more, HOUR);
+        assert_eq!(drain(), more, "{level:?}");
+        world.clock.advance(HOUR);
+        assert_eq!(drain(), 0);
+        world.clock.advance(DAY);
+        assert_eq!(drain(), plain);
+        // Less than is used already, for some days.
+        set(less, 3 * DAY);
+        assert_eq!(drain(), 0);
+        for _ in 0..2 {
+            world.clock.advance(DAY);
+            assert_eq!(drain(), less);
+        }
+        world.clock.advance(DAY);
+        assert_eq!(drain(), plain);
+        // What is overrun by a settlement is carried as ever.
+        world.clock.advance(DAY);
+        let permit = world.limiter.reserve(&caller, &world.cost(1)).unwrap();
+        permit.settle(&world.cost(15));
+        world.clock.advance(DAY);
+        assert_eq!(world.drain(&caller), 5);
+    }
+}
+
 #[test]
 fn a_factor_and_an_exemption() {
     let world = World::new(RULES);

@@ -46,6 +46,18 @@ pub(crate) fn replaced(
     }
 }
 
+/// The word of a quota's bucket in no later window than the present one. None was ever entered; one that is told of all the same
+/// would never come.
+pub(crate) fn no_later(quota: &Quota, word: u64, moment: &Moment<'_>) -> u64 {
+    let place = quota::place(quota, word).unwrap_or(quota.calendar);
+    match moment.window(place) {
+        Some((_, window)) if quota::number(quota, word) > window.number => {
+            quota::moved(quota, word, window.number, place)
+        }
+        _ => word,
+    }
+}
+
 fn convert_word(from: &Rule, to: &Rule, word: u64, moment: &Moment<'_>) -> u64 {
     match (&from.limit, &to.limit) {
         _ if from.limit == to.limit => word,

@@ -13,13 +13,16 @@ pub(crate) mod refund;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use convert::{convert, replaced};
+pub(crate) use convert::{convert, no_later, replaced};
 pub(crate) use moment::Moment;
 pub(crate) use refund::{KEPT_WORDS, Kept};
 
 use crate::{
     decision::{Level, Refusal, Wait},
-    policy::plan::{Limit, Rule, UNLIMITED},
+    policy::{
+        plan::{Limit, Rule, UNLIMITED},
+        rate::Rate,
+    },
 };
 use moment::Entered;
 
@@ -120,7 +123,10 @@ pub(crate) fn asked(limit: &Limit, amount: u64, mode: Mode) -> u64 {
 /// The most that a reservation is charged to a bucket; `None` where it is charged as it is.
 pub(crate) fn clamp(limit: &Limit) -> Option<u64> {
     match limit {
-        Limit::Rate(_) | Limit::Quota(_) | Limit::InFlight { .. } => Some(limit.most()),
+        // One of 0, as an operator may set it, is full as it is, and admits nothing.
+        Limit::Rate(_) | Limit::Quota(_) | Limit::InFlight { .. } => {
+            Some(limit.most()).filter(|most| *most > 0)
+        }
         Limit::Budget { .. } => None,
     }
 }
@@ -314,6 +320,25 @@ pub(crate) fn greater(limit: &Limit, one: u64, other: u64) -> u64 {
     }
 }
 
+/// The word that a charge by an exception's limit makes of a bucket of `limit`: what is beyond the rule's own was allowed.
+pub(crate) fn allowed(limit: &Limit, word: u64) -> u64 {
+    match limit {
+        Limit::Quota(quota) => quota::allowed(quota, word, quota.limit),
+        Limit::Rate(_) | Limit::Budget { .. } | Limit::InFlight { .. } => word,
+    }
+}
+
+/// The word of a bucket of `limit` for which an exception's comes now: what the rule had allowed until then is not held against
+/// it.
+pub(crate) fn excepted(limit: &Limit, exception: &Limit, word: u64) -> u64 {
+    match (limit, exception) {
+        (Limit::Quota(rule), Limit::Quota(exception)) if quota::unpack(rule, word).1 <= rule.limit => {
+            quota::allowed(rule, word, exception.limit)
+        }
+        _ => word,
+    }
+}
+
 /// The word of a bucket that is charged with `spent` tokens of before, as far as it has room.
 pub(crate) fn carry_over(limit: &Limit, word: u64, spent: u64, moment: &Moment<'_>) -> u64 {
     let spent = left(limit, word, Factor::ONE, moment).map_or(spent, |left| spent.min(left));
@@ -370,9 +395,9 @@ pub(crate) fn stays(limit: &Limit, (reserved, actual): (u64, u64)) -> bool {
 
 /// Replaces a charge of `reserved` by one of `actual`, and lets go what was in flight. `mark` is `None` where the
 /// bucket may not be the one that was charged: nothing is then given back but what was in flight. `leased`: parts of the
-/// bucket may be.
+/// bucket may be. `by`: the limit that it was charged by, where that was another number than the rule's.
 pub(crate) fn settle(
-    limit: &Limit,
+    (limit, by): (&Limit, &Limit),
     words: Words,
     mark: Option<u64>,
     (reserved, actual): (u64, u64),
@@ -386,12 +411,13 @@ pub(crate) fn settle(
     match (limit, mark) {
         (Limit::InFlight { .. }, _) => plain(word.saturating_sub(reserved)),
         (Limit::Rate(rate), Some(mark)) => {
-            refund::settle(rate, words, mark, (reserved, actual), (factor, leased), moment.now)
+            let rates = (rate, rate_of(by, rate));
+            refund::settle(rates, words, mark, (reserved, actual), (factor, leased), moment.now)
         }
         _ if reserved == actual => plain(word),
         (Limit::Rate(_), None) if back > 0 => Settled { words, clipped: back, cut: 0 },
         (Limit::Rate(rate), None) => {
-            let (word, cut) = rate::overage(rate, word, extra, factor, moment.now);
+            let (word, cut) = rate::overage(rate_of(by, rate), word, extra, factor, moment.now);
             Settled { words: Words { word, kept }, clipped: 0, cut }
         }
         (Limit::Quota(quota), _) if back > 0 => {
@@ -410,4 +436,9 @@ pub(crate) fn settle(
         (Limit::Budget { .. }, Some(_)) => plain(word.saturating_sub(back).saturating_add(extra)),
         (Limit::Budget { .. }, None) => plain(word.saturating_add(extra)),
     }
+}
+
+/// The rate that a limit is, or else `rate`.
+fn rate_of<'a>(limit: &'a Limit, rate: &'a Rate) -> &'a Rate {
+    if let Limit::Rate(known) = limit { known } else { rate }
 }

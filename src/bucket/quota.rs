@@ -151,6 +151,11 @@ pub(crate) fn force(quota: &Quota, word: u64, amount: u64, window: Window) -> u6
     pack(quota, word, number, used_in(quota, word, number).saturating_add(amount)) | forgiven(quota)
 }
 
+/// The same word where what is beyond `limit` was allowed: it counts in this window, and in no other.
+pub(crate) fn allowed(quota: &Quota, word: u64, limit: u64) -> u64 {
+    if unpack(quota, word).1 > limit { word | forgiven(quota) } else { word }
+}
+
 /// The word of a bucket of `old` as one of `new`, in the same windows: those of the calendar at `place`.
 ///
 /// What another policy allowed in a window counts in that window, and in no other.

@@ -152,9 +152,9 @@ pub(crate) fn open(rate: &Rate, word: u64, kept: Kept, opened: Opened, now: u64)
 }
 
 /// Replaces a permit's charge of `reserved` by one of `actual`, by a clock that is no earlier than that of any charge.
-/// `mark` is what it noted; `leased`, whether parts of the bucket are.
+/// `mark` is what it noted; `leased`, whether parts of the bucket are; `by`, the rate with the burst that it was charged by.
 pub(crate) fn settle(
-    rate: &Rate,
+    (rate, by): (&Rate, &Rate),
     Words { word, kept }: Words,
     mark: u64,
     (reserved, actual): (u64, u64),
@@ -171,7 +171,7 @@ pub(crate) fn settle(
 
     let (charged, cut) = match actual.saturating_sub(reserved) {
         0 => (word, 0),
-        extra => overage(rate, word, extra, factor, now),
+        extra => overage(by, word, extra, factor, now),
     };
     let settled = settled.saturating_add(charged.saturating_sub(base));
     let unserved = mark.saturating_sub(kept.refunded).saturating_sub(supply);

@@ -126,12 +126,15 @@ impl Past {
                         owed => rate::supply(rate, moment.now).saturating_add(owed),
                     }
                 }
-                Limit::Quota(quota) => match then.get(*place).map(|rule| &rule.limit) {
-                    Some(Limit::Quota(old)) if old.calendars.max(quota.calendars) > 0 => {
-                        bucket::replaced(old, quota, amount, &self.places, moment)
-                    }
-                    _ => amount,
-                },
+                Limit::Quota(quota) => {
+                    let kept = match then.get(*place).map(|rule| &rule.limit) {
+                        Some(Limit::Quota(old)) if old.calendars.max(quota.calendars) > 0 => {
+                            bucket::replaced(old, quota, amount, &self.places, moment)
+                        }
+                        _ => amount,
+                    };
+                    bucket::no_later(quota, kept, moment)
+                }
                 Limit::Budget { .. } => amount,
                 Limit::InFlight { .. } => 0,
             };

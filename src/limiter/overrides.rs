@@ -82,7 +82,9 @@ impl Override {
         self
     }
 
-    /// Another number for a rule: of a quota, a budget or what is in flight the limit, of a rate the burst.
+    /// Another number for a rule: of a quota, a budget or what is in flight the limit, of a rate the burst. 0 admits nothing,
+    /// but is no burst. What was used of a quota by one number is not held against its subject by the other: it counts in that
+    /// window, and in no other.
     #[must_use]
     pub fn limit(mut self, meter: &str, rule: &str, limit: u64) -> Override {
         self.limits.push((meter.to_owned(), rule.to_owned(), limit));

@@ -188,7 +188,31 @@ impl Lines {
         if let (Scope::Tier(_), Some(rules)) = (scope, book.rules(under)) {
             self.recall(book, rules, moment);
         }
+        if let (true, Some(home)) = (marked, home) {
+            self.except(book, (scope, home, key), under.tier(), moment);
+        }
         true
+    }
+
+    /// Lets an exception that there is now hold nothing against its subject that its rules allowed until then.
+    fn except(
+        &self,
+        book: &Book,
+        (scope, home, key): (&Scope, Home, Option<&Key>),
+        tier: u8,
+        moment: &Moment<'_>,
+    ) {
+        let (Some((_, exception)), Some(rules)) = (book.exception(scope, moment.now), book.tier(tier)) else {
+            return;
+        };
+        let Some(mut guard) = self.take(book, home, (key, tier), moment) else { return };
+        for (index, rule) in rules.level(home.level()).rules.iter().enumerate() {
+            // At most `MAX_RULES`.
+            let limit = exception.limit(tier, index as u8);
+            if let (Some(limit), Some(word)) = (limit, guard.word(index)) {
+                guard.set_word(index, bucket::excepted(&rule.limit, limit, word));
+            }
+        }
     }
 
     /// Forgets the subject of `key` at a level that has subjects: its line is nobody's, and what permits hold of it is not

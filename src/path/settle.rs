@@ -174,10 +174,9 @@ impl Hold {
                     if charged.level != level {
                         continue;
                     }
-                    let amounts = (
-                        bucket::asked(self.limit_of(charged), reserved.amount(meter), Mode::Hold),
-                        actual.amount(meter),
-                    );
+                    let charged_by = self.limit_of(charged);
+                    let amounts =
+                        (bucket::asked(charged_by, reserved.amount(meter), Mode::Hold), actual.amount(meter));
                     let counterpart = if same {
                         Some((charged, true))
                     } else {
@@ -197,7 +196,8 @@ impl Hold {
                     let moment = &Moment { now, calendars: &book.plan.calendars, ..*moment };
                     let words = Words { word, kept: refunds.kept(&charge.limit, rate) };
                     let terms = (held.factor, leased);
-                    let settled = bucket::settle(&charge.limit, words, mark, amounts, terms, moment);
+                    let limits = (&charge.limit, if same { charged_by } else { &charge.limit });
+                    let settled = bucket::settle(limits, words, mark, amounts, terms, moment);
                     let Words { word, kept } = settled.words;
                     guard.set_word(index, word);
                     let kept = if none_open { kept.with_none_open() } else { kept };

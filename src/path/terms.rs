@@ -230,7 +230,10 @@ impl<'a> Terms<'a> {
         let (limit, (factor, _), level) =
             (self.limit(rules, charge), self.factor(charge.level), charge.level);
         let amount = bucket::asked(limit, ask.cost.amount(meter), ask.mode);
-        let step = bucket::step(limit, word, amount, factor, ask.mode, &ask.moment);
+        let step = match bucket::step(limit, word, amount, factor, ask.mode, &ask.moment) {
+            Step::Admit(next) if *limit != charge.limit => Step::Admit(bucket::allowed(&charge.limit, next)),
+            step => step,
+        };
         let keeps = |withheld| bucket::keeps(limit, word, amount, factor, withheld, &ask.moment);
         let mut told = Told::default();
         let (step, withheld) = match step {

@@ -231,7 +231,8 @@ impl Plan {
                         && quota.limit > quota.most()
                     {
                         problems.push(format!(
-                            "tiers.{}.{level}: {} is too large for a window of a {} beside {} zones and windows, those that                              were there before included; at most {} fits, or restart",
+                            "tiers.{}.{level}: {} is too large for a window of a {} beside {} zones and windows, those that were \
+                             there before included; at most {} fits, or restart",
                             tier.name, quota.limit, quota.period, quota.calendars, quota.most(),
                         ));
                     }

@@ -216,7 +216,12 @@ impl Subjects {
         if guard.meta().kind() != 0 {
             self.left.fetch_max(moment.now, Ordering::Relaxed);
         }
-        let mut words = unparked.unwrap_or(*start);
+        let mut words = *start;
+        // What is not parked it may owe for when it had no line.
+        let parked = rules.iter().zip(words.iter_mut().zip(unparked.iter().flatten()));
+        for (_, (word, kept)) in parked.filter(|(rule, _)| rule.limit.outlives_idling()) {
+            *word = *kept;
+        }
         let left = Moment { now: self.left.load(Ordering::Relaxed), ..*moment };
         if left.now != 0 {
             for (word, rule) in words.iter_mut().zip(rules) {

@@ -54,7 +54,7 @@ fn keeps_the_bound(rate: &Rate, schedule: &[(u64, Operation)], evaporating: bool
             }
             let leased = leases.iter().any(|lease| *lease != Lease::default());
             let words = Words { word, kept };
-            let done = refund::settle(rate, words, mark, amounts, (Factor::ONE, leased), now);
+            let done = refund::settle((rate, rate), words, mark, amounts, (Factor::ONE, leased), now);
             Words { word, kept } = done.words;
             log[entry].1 = amounts.1;
             false

@@ -35,12 +35,12 @@ fn schedules() -> impl Strategy<Value = Vec<Charge>> {
 type Rule = fn(&Rate, Words, u64, (u64, u64), u64) -> Settled;
 
 fn ours(rate: &Rate, words: Words, mark: u64, amounts: (u64, u64), now: u64) -> Settled {
-    settle(rate, words, mark, amounts, (Factor::ONE, false), now)
+    settle((rate, rate), words, mark, amounts, (Factor::ONE, false), now)
 }
 
 /// By the order alone: what leases leave of it.
 fn by_order(rate: &Rate, words: Words, mark: u64, amounts: (u64, u64), now: u64) -> Settled {
-    settle(rate, words, mark, amounts, (Factor::ONE, true), now)
+    settle((rate, rate), words, mark, amounts, (Factor::ONE, true), now)
 }
 
 fn nothing(rate: &Rate, words: Words, _: u64, (reserved, actual): (u64, u64), now: u64) -> Settled {

@@ -11,7 +11,7 @@ use std::{collections::HashMap, time::Duration};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Cost, ManualClock, MemoryStore, Plan, Whom};
+use crate::{Block, Cost, ManualClock, MemoryStore, Plan, Whom};
 
 const POLICY: &str = r#"
     version = 1
@@ -92,6 +92,49 @@ proptest! {
             }
         }
         prop_assert!(killed > 0 && (completed > 0 || steps < 1_000), "{completed} completed, {killed} killed");
+    }
+}
+
+/// A window that never comes was waited for, for ever.
+#[test]
+fn a_window_that_never_comes_is_the_present_one() {
+    let text = POLICY.replace("{ budget = 1_000_000 }", "[{ quota = \"5/day\" }, { quota = \"90/month\" }]");
+    let clock = ManualClock::at_unix(1_772_236_800_000_000_000);
+    let build = |store| {
+        let builder = Limiter::builder(Plan::from_toml(&text).unwrap()).clock(clock.clone()).secret([7; 16]);
+        builder.store(store, Duration::from_secs(1)).build().unwrap()
+    };
+    const OVERRUN: u64 = u64::MAX ^ 1 << 47;
+    for number in [OVERRUN, 0xffff << 48 | 4, 60_000 << 48 | 4] {
+        let store = MemoryStore::new();
+        let before = build(store.clone());
+        let of = |limiter: &Limiter| {
+            let who = limiter.identity(limiter.tier("free").unwrap(), 1_u64);
+            (who, Cost::of(limiter.meter("tokens").unwrap(), 1))
+        };
+        let (who, cost) = of(&before);
+        before.check(&who, &cost).unwrap();
+        before.checkpoint().unwrap();
+        let mut forged = store.copy();
+        for place in forged.numbers().unwrap() {
+            let mut block = Block::decode(&forged.read(place).unwrap().unwrap()).unwrap();
+            for record in &mut block.records {
+                if let Record::Line(line) = record {
+                    line.amounts.0[0] = number;
+                }
+            }
+            forged.write(place, &block.encode(), &[]).unwrap();
+        }
+        let after = build(forged);
+        let (who, cost) = of(&after);
+        let (told, answer) = std::sync::mpsc::channel();
+        let asked = after.clone();
+        std::thread::spawn(move || told.send(asked.check(&who, &cost).is_ok()));
+        let admits = answer.recv_timeout(Duration::from_secs(60)).expect("an answer");
+        assert_eq!(admits, number != OVERRUN, "{number:x}");
+        clock.advance(Duration::from_secs(86_400));
+        // What it was overrun by is carried as ever.
+        assert_eq!(after.check(&who, &cost).is_ok(), number != OVERRUN);
     }
 }
 
