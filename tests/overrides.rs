@@ -177,6 +177,29 @@ fn a_soft_threshold_is_told_from_there_on() {
     }
 }
 
+/// A rate told nothing of a request that took a full bucket beyond its threshold at once.
+#[test]
+fn one_large_request_passes_a_soft_threshold() {
+    for rule in [
+        "{ rate = \"1/day\", burst = 10, soft = 0.8 }",
+        "{ quota = \"10/day\", soft = 0.8 }",
+        "{ budget = 10, soft = 0.8 }",
+        "{ in_flight = 10, soft = 0.8 }",
+    ] {
+        let tiers = format!("[tiers.one]\ntotal = \"unlimited\"\naccount.requests = {rule}\n");
+        for (amount, told) in [(8, None), (9, Some(Level::Account)), (10, Some(Level::Account))] {
+            let world = World::new(&tiers);
+            let caller = world.account(1);
+            assert_eq!(world.limiter.peek(&caller, &world.cost(amount)).unwrap().soft(), told, "{rule}");
+            let permit = world.limiter.reserve(&caller, &world.cost(amount)).unwrap();
+            assert_eq!(permit.receipt().soft(), told, "{rule}");
+            drop(permit);
+            // Once more, where it has a line.
+            assert_eq!(world.limiter.check(&caller, &world.cost(amount)).unwrap().soft(), told, "{rule}");
+        }
+    }
+}
+
 const RULES: &str = "[tiers.one]\n\
     account.requests = [{ rate = \"10/s\", burst = 20 }, { quota = \"100/day\" }, { in_flight = 5 }]\n\
     organization.requests = [{ quota = \"300/day\" }, { in_flight = 50 }]\n\
@@ -329,7 +352,10 @@ fn a_factor_and_an_exemption() {
     world.limiter.set_override(Whom::Account(&half), Override::new(HOUR, "trusted").factor(8)).unwrap();
     world.limiter.set_override(Whom::Account(&double), Override::new(HOUR, "watched").factor(32)).unwrap();
     world.limiter.set_override(Whom::Account(&free), Override::new(HOUR, "ours").exempt()).unwrap();
-    assert_eq!((world.drain(&half), world.drain(&double)), (40, 10));
+    assert!(world.admits(&half, 1));
+    // What would be admitted now: no more than a burst at once, whatever it costs.
+    assert_eq!(world.limiter.explain(&half).rules[0].left, Some(20));
+    assert_eq!((world.drain(&half), world.drain(&double)), (39, 10));
     assert!(world.limiter.check(&double, &world.cost(1)).unwrap_err().factor_sixteenths() == 32);
     // Its own rules never refuse, and count; its organization's do.
     assert_eq!(world.drain(&free), 250);

@@ -177,6 +177,34 @@ fn permits_give_back_across_changes_elsewhere() {
     }
 }
 
+/// What an earlier policy had allowed of a day was told to be waited for as if each day after had to make up for it, and the day
+/// after admitted.
+#[test]
+fn what_was_allowed_before_is_over_with_its_window() {
+    let with = |limit: u64| {
+        with_head(&format!(
+            "[tiers.one]\ntotal = \"unlimited\"\naccount.tokens = \"9/s\"\naccount.requests = {{ quota = \"{limit}/day\" }}\n"
+        ))
+    };
+    let world = World::new(with(100));
+    let caller = world.account("one", 1);
+    let admits = |requests| world.limiter.check(&caller, &world.cost(requests, 0)).is_ok();
+    assert!(admits(95));
+    world.limiter.reload(with(10)).unwrap();
+    let explained = world.limiter.explain(&caller).rules;
+    let day = explained.iter().find(|rule| rule.rule.as_str() == "day").expect("the rule");
+    let midnight = day.full_in.expect("a matter of time");
+    assert!(midnight <= 86_400 * SECOND);
+    for amount in [1, 10] {
+        let denial = world.limiter.check(&caller, &world.cost(amount, 0)).unwrap_err();
+        assert_eq!(denial.retry_after(), Some(Duration::from_nanos(midnight)));
+    }
+    world.clock.advance_nanos(midnight - 1);
+    assert!(!admits(1));
+    world.clock.advance_nanos(1);
+    assert!(admits(10));
+}
+
 #[test]
 fn parked_accounts_are_brought_over_too() {
     let head = "version = 1\nmeters = [\"requests\"]\n\

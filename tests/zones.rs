@@ -6,6 +6,7 @@
 //!   stepped, each decision, wait and use is that of a model which has one window after another and never two at a time;
 //! - a reload that lacks a zone or has it again, a restart under another list of zones, a move between tiers, a full table, and a
 //!   permit that is settled after the move grant nothing twice;
+//! - all of that in any order: no window begins within another, and there is always a next one;
 //! - what an earlier release kept is taken up.
 #![cfg(feature = "toml")]
 
@@ -398,6 +399,91 @@ fn tiers_of_two_zones_have_one_window_at_a_time() {
         world.pass(HOUR);
     }
     assert!((3 * 30..=3 * 61).contains(&admitted), "{admitted}");
+}
+
+/// What happens to an account between two of its requests.
+#[derive(Clone, Debug)]
+enum Act {
+    /// So many quarters of an hour.
+    Pass(i64),
+    /// The wall clock alone.
+    Step(i64),
+    /// It spends all that it can: from a zone, in one of two tiers that have windows of their own.
+    Spend(usize, bool),
+    /// Another list of zones, with and without another rule.
+    Reload([bool; 5], bool),
+    Restart,
+    /// Others come, more than there are lines.
+    Flood,
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = prop_oneof![
+        6 => (0..60_i64).prop_map(Act::Pass),
+        2 => (0..400_i64).prop_map(Act::Pass),
+        1 => prop_oneof![Just(-DAY), Just(-HOUR), Just(HOUR), Just(DAY)].prop_map(Act::Step),
+        20 => (0..ZONES.len(), any::<bool>()).prop_map(|(zone, two)| Act::Spend(zone, two)),
+        1 => (any::<[bool; 5]>(), any::<bool>()).prop_map(|(zones, more)| Act::Reload(zones, more)),
+        1 => Just(Act::Restart),
+        1 => Just(Act::Flood),
+    ];
+    prop::collection::vec(act, 1..200)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    /// No three windows within the length of one, however zones, tiers, policies, processes and clocks change.
+    #[test]
+    fn whatever_changes_no_window_begins_within_another(acts in acts(), start in 0..3_usize) {
+        let policy = |zones: [bool; 5], more| {
+            // One stays, or words would not tell zones apart.
+            let zones: Vec<_> = (0..5).filter(|zone| *zone == 3 || zones[*zone]).map(|zone| ZONES[zone]).collect();
+            let more = if more { ", { in_flight = 2 }" } else { "" };
+            let rules = format!("total = \"unlimited\"\naccount.requests = [{{ quota = \"3/day\" }}{more}]\n");
+            let rules = format!("[tiers.one]\n{rules}[tiers.two]\nzone = \"America/New_York\"\n{rules}");
+            self::policy(&zones, &rules).replace("accounts = 10,", "accounts = 40, parked_accounts = 9000, spare_rules = 2,")
+        };
+        // Clocks change soon; in Apia, a day is left out.
+        let from = ["2026-03-07T11:00", "2026-10-23T18:45", "2011-12-28T03:15"][start];
+        let (mut wall, mut store) = (at("UTC", from), MemoryStore::new());
+        let mut world = World::with(&policy([true; 5], false), wall, store.clone());
+        let (mut unix, mut others, mut spent) = (wall, 100, Vec::new());
+        for act in acts {
+            match act {
+                Act::Pass(quarters) => {
+                    world.pass(quarters * HOUR / 4);
+                    wall += quarters * HOUR / 4;
+                }
+                Act::Step(step) => {
+                    world.clock.step_wall(step);
+                    wall += step;
+                }
+                // Busy where too many were before.
+                Act::Reload(zones, more) => { let _ = world.limiter.reload(plan(&policy(zones, more))); }
+                Act::Restart => {
+                    world.limiter.checkpoint().expect("memory");
+                    store = store.copy();
+                    world = World::with(&policy([true; 5], false), wall, store.clone());
+                }
+                Act::Flood => for _ in 0..100 {
+                    others += 1;
+                    world.spend(&world.of_tier("one", others, ""));
+                },
+                Act::Spend(zone, two) => {
+                    let tier = if two { "two" } else { "one" };
+                    let all = world.spend_all(&world.of_tier(tier, 1, ZONES[zone]));
+                    spent.extend((0..all).map(|_| unix));
+                    let three = spent.len().checked_sub(7).map(|first| unix - spent[first]);
+                    prop_assert!(all == 0 || three.is_none_or(|length| length >= 22 * HOUR), "{:?}", spent);
+                }
+            }
+            world.limiter.maintain();
+            unix = unix.max(wall);
+        }
+        // And there is a next one.
+        world.pass(unix - wall + 4 * DAY);
+        prop_assert_eq!(world.spend_all(&world.of_tier("one", 1, ZONES[0])), 3);
+    }
 }
 
 /// A full table forgets nobody who could have a second window for it.

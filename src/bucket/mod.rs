@@ -171,10 +171,9 @@ fn step_counted(limit: &Limit, word: u64, amount: u64, mode: Mode, moment: Momen
     admitted.map_or(Step::Refuse, Step::Admit)
 }
 
-/// Whether what is left of a bucket besides `withheld` tokens admits `amount`.
+/// Whether `withheld` tokens are left of a bucket besides `amount`.
 ///
-/// Asked of a bucket that admits it. A cost beyond the rest of a burst is let through by a full bucket, as it is beyond a
-/// burst.
+/// Asked of a bucket that admits it.
 pub(crate) fn keeps(
     limit: &Limit,
     word: u64,
@@ -191,6 +190,24 @@ pub(crate) fn keeps(
         }
         Limit::Budget { limit } | Limit::InFlight { limit } => {
             word.saturating_add(amount) <= limit.saturating_sub(withheld)
+        }
+    }
+}
+
+/// Whether a caller who cannot have `withheld` tokens is let through: as [`keeps`], but a cost beyond the rest of a burst is let
+/// through by a full bucket, as it is beyond a burst.
+pub(crate) fn spares(
+    limit: &Limit,
+    word: u64,
+    amount: u64,
+    factor: Factor,
+    withheld: u64,
+    moment: &Moment<'_>,
+) -> bool {
+    match limit {
+        Limit::Rate(rate) => rate::spares(rate, word, amount, factor, withheld, moment.now),
+        Limit::Quota(_) | Limit::Budget { .. } | Limit::InFlight { .. } => {
+            keeps(limit, word, amount, factor, withheld, moment)
         }
     }
 }
@@ -224,7 +241,7 @@ pub(crate) fn changes_zone(limit: &Limit, word: u64, next: u64) -> bool {
     matches!(limit, Limit::Quota(quota) if word != 0 && (word ^ next) & quota.place_mask() != 0)
 }
 
-/// Why [`step`] refused, or [`keeps`] did for `withheld` tokens.
+/// Why [`step`] refused, or [`spares`] did for `withheld` tokens.
 pub(crate) fn refusal(
     limit: &Limit,
     word: u64,

@@ -113,7 +113,8 @@ pub(crate) fn refusal(
     if amount > quota.limit {
         return Refusal { wait: Wait::Never, left };
     }
-    // Each window absorbs one limit of what was overrun.
+    // Each window absorbs one limit of what was overrun, and the next all of it where that was allowed.
+    let used = if word & forgiven(quota) == 0 { used } else { used.min(quota.limit) };
     let over = (u128::from(used) + u128::from(amount) + u128::from(withheld))
         .saturating_sub(u128::from(quota.limit));
     let windows = over.div_ceil(u128::from(quota.limit.max(1)));

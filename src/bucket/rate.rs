@@ -64,13 +64,19 @@ fn rest(rate: &Rate, withheld: u64) -> u64 {
     rate.burst_ticks - (withheld.min(rate.burst) << rate.shift)
 }
 
-/// Whether `amount` fits into what is left besides `withheld` tokens; it is at most the burst.
+/// Whether `withheld` tokens are left besides `amount`, which is at most the burst.
 pub(crate) fn keeps(rate: &Rate, word: u64, amount: u64, factor: Factor, withheld: u64, now: u64) -> bool {
+    let (rest, price) = (rest(rate, withheld), price(rate, amount, factor));
+    price <= rest && word.saturating_sub(supply(rate, now)) <= rest - price
+}
+
+/// Whether `amount` fits into what is left besides `withheld` tokens, or the bucket is full; it is at most the burst.
+pub(crate) fn spares(rate: &Rate, word: u64, amount: u64, factor: Factor, withheld: u64, now: u64) -> bool {
     let rest = rest(rate, withheld);
     word.saturating_sub(supply(rate, now)) <= rest - price(rate, amount, factor).min(rest)
 }
 
-/// Why [`charge`] refused, or [`keeps`] did.
+/// Why [`charge`] refused, or [`spares`] did.
 // In place, as is what it calls, since most refusals have no factor and withhold nothing.
 #[inline(always)]
 pub(crate) fn refusal(
@@ -98,7 +104,8 @@ pub(crate) fn left(rate: &Rate, word: u64, factor: Factor, now: u64) -> u64 {
     if owed == 0 {
         return rate.burst;
     }
-    factor.divide(rate.burst_ticks.saturating_sub(owed)) >> rate.shift
+    // A granted factor makes more of it than is ever given at once.
+    (factor.divide(rate.burst_ticks.saturating_sub(owed)) >> rate.shift).min(rate.burst)
 }
 
 /// Whole tokens owed, rounded up.

@@ -307,7 +307,8 @@ impl Limiter {
         self.shared.decide_for(caller, cost, || now, &mut Spend)
     }
 
-    /// The answer that [`check`](Limiter::check) would give, with nothing spent.
+    /// The answer that [`check`](Limiter::check) would give, with nothing spent. For who has no line, that is the answer where
+    /// there is a place for one.
     ///
     /// # Errors
     ///

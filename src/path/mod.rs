@@ -173,7 +173,7 @@ impl<'a> Refused<'a> {
         let without = bucket::step(limit, word, amount, Factor::ONE, Mode::Spend, &moment);
         let tightened = factor != Factor::ONE
             && matches!(without, Step::Admit(_))
-            && bucket::keeps(limit, word, amount, Factor::ONE, withheld, &moment);
+            && bucket::spares(limit, word, amount, Factor::ONE, withheld, &moment);
         denial.because(Because { withheld: withheld > 0, tightened, factor: factor.sixteenths(), until })
     }
 }

@@ -234,12 +234,13 @@ impl<'a> Terms<'a> {
             Step::Admit(next) if *limit != charge.limit => Step::Admit(bucket::allowed(&charge.limit, next)),
             step => step,
         };
-        let keeps = |withheld| bucket::keeps(limit, word, amount, factor, withheld, &ask.moment);
+        let keeps = |soft| bucket::keeps(limit, word, amount, factor, soft, &ask.moment);
+        let spares = |withheld| bucket::spares(limit, word, amount, factor, withheld, &ask.moment);
         let mut told = Told::default();
         let (step, withheld) = match step {
             Step::Admit(_) => match self.withheld(rules, (meter, charge), limit, account, ask) {
                 0 => (step, 0),
-                withheld if keeps(withheld) => (step, 0),
+                withheld if spares(withheld) => (step, 0),
                 withheld => (Step::Refuse, withheld),
             },
             step => (step, 0),
