@@ -10,6 +10,7 @@ use super::{
     values::mix,
     *,
 };
+use crate::adapt::BIT;
 
 const MINUTE: u64 = 60 * 1_000_000_000;
 const DAYS: u64 = 6;
@@ -54,6 +55,8 @@ struct World {
     now: u64,
     /// How old all but the residents are, in days.
     age_days: u32,
+    /// Whether the tier's total is short.
+    crowded: bool,
 }
 
 /// How somebody lives.
@@ -64,7 +67,8 @@ fn value(kind: u32, number: u64) -> u32 {
     mix(u64::from(kind) << 40 | number) as u32 | 1
 }
 
-/// At home, with some prompts of one's own and some of a framework that half of everybody uses; a few travel.
+/// At home, with some prompts of one's own and some of a framework that half of everybody uses; a few travel,
+/// and fewer have two clients, or a fourth model.
 fn resident(account: u32, dice: &mut Dice) -> [u32; ATTRIBUTES] {
     let own = u64::from(account);
     let address = match dice.below(10) {
@@ -79,7 +83,9 @@ fn resident(account: u32, dice: &mut Dice) -> [u32; ATTRIBUTES] {
     } else {
         value(5, own << 8 | dice.below(6))
     };
-    [address, value(6, own), value(7, own % 9), template, value(8, dice.below(3)), 0, 0, 0]
+    let client = if account % 128 == 7 { own << 8 | dice.below(2) } else { own % 9 };
+    let models = if account % 128 == 9 { 4 } else { 3 };
+    [address, value(6, own), value(7, client), template, value(8, dice.below(models)), 0, 0, 0]
 }
 
 impl World {
@@ -94,6 +100,7 @@ impl World {
             changes: Vec::new(),
             now: 0,
             age_days: 3,
+            crowded: false,
         }
     }
 
@@ -128,7 +135,7 @@ impl World {
             attributes,
             age_s: age_days * 86_400,
             amount,
-            crowded: false,
+            crowded: self.crowded,
             settled: false,
             at: self.now,
         };
@@ -170,6 +177,12 @@ impl World {
             }
             self.maintain();
         }
+    }
+
+    /// What is known of an account, by kind.
+    fn points(&self, slot: u32) -> [u16; KINDS] {
+        let account = Member { slot, generation: 1 };
+        self.correlators.opinion(account, self.now).map_or([0; KINDS], |opinion| opinion.points)
     }
 
     /// How many of the accounts in `range` were ever in a cohort.
@@ -404,4 +417,76 @@ fn the_oddest_hour_of_a_busy_account_is_not_what_it_is_judged_by() {
     // A run of half a day goes half of the way, one of an hour a twenty-fourth; a day of odd hours most of it.
     assert_eq!((lifted(DAY_S, 1), lifted(DAY_S / 2, 1), lifted(3600, 1)), (36, 36, 3));
     assert!((45..72).contains(&lifted(3600, 24)));
+}
+
+/// The first looks at many who are odd in two ways would else make both usual, before anything is known of them.
+#[test]
+fn who_is_odd_in_two_ways_at_one_look_teaches_neither() {
+    let points_of_the_last = |clients: u64, amount: u32| {
+        let mut world = World::new();
+        let settings = Settings { cohorts: vec![false; 4], ..settings(2048) };
+        world.correlators.retune(settings);
+        world.live(500, 4, &[]);
+        for account in 500..800 {
+            for _ in 0..2 {
+                let mut attributes = resident(account, &mut world.dice);
+                attributes[CLIENT] = value(60, world.dice.below(clients));
+                world.see(account, 100, attributes, amount);
+            }
+            world.now += MINUTE;
+            world.maintain();
+        }
+        let points = world.points(799);
+        [points[Kind::Place as usize], points[Kind::Movement as usize]]
+    };
+    let [place, movement] = points_of_the_last(1 << 40, 5000);
+    assert!(place >= 6 * BIT && movement >= 6 * BIT, "{place} and {movement}");
+    // Of one way alone they are teachers, or the rare would become rarer by itself.
+    let [_, movement] = points_of_the_last(1, 5000);
+    assert!(movement < 4 * BIT, "{movement}");
+}
+
+/// Residents' runs are short. What is known of somebody at the requests that they make is not forgotten at more.
+#[test]
+fn a_look_at_which_too_few_were_seen_leaves_evidence_alone() {
+    let mut world = World::new();
+    world.live(500, 3, &[]);
+    let mut before = [0; KINDS];
+    for request in 1..=64 {
+        let mut attributes = resident(600, &mut world.dice);
+        attributes[CLIENT] = value(60, request);
+        world.see(600, 3, attributes, 300);
+        world.maintain();
+        let points = world.points(600);
+        if request > 32 {
+            assert_eq!(points, before, "at request {request}");
+        }
+        before = points;
+    }
+    assert!(before[Kind::Place as usize] >= 6 * BIT, "{before:?}");
+}
+
+/// A fleet that is older than anybody who is new, and odd in two ways that one in 128 of its tier each are.
+#[test]
+fn less_ties_an_old_fleet_while_its_tier_is_short() {
+    fn old(account: u32, dice: &mut Dice) -> [u32; ATTRIBUTES] {
+        let mut attributes = resident(2 * account + 1, dice);
+        attributes[CLIENT] = if dice.below(3) == 0 {
+            value(61, u64::from(account) << 8)
+        } else {
+            value(7, u64::from(account % 9))
+        };
+        attributes[4] = value(8, dice.below(4));
+        attributes
+    }
+    let joined = |crowded: bool| {
+        let mut world = World { age_days: 100, crowded, ..World::new() };
+        world.live(600, 4, &[]);
+        world.live(600, DAYS, &[(100, 12, true, old)]);
+        (world.joined(600..700), world.joined(0..600))
+    };
+    let (fleet, honest) = joined(true);
+    assert!(fleet >= 80 && honest <= 5, "{fleet} of 100, {honest} of 600 honest");
+    // While there is enough for all, two oddities of which each is no great one are left alone.
+    assert_eq!(joined(false), (0, 0));
 }
