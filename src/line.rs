@@ -11,7 +11,7 @@
 //! | 0 | control: guard, version, generation |
 //! | 1, 2 | the subject's key |
 //! | 3 | meta: kind of key, rules (tier and plan), epoch, open permits |
-//! | 4 | factor, cohort and their expiry; of a tier's total, until when it is hot |
+//! | 4 | factor, cohort and their expiry; of a line that is leased, by which stripes and until when |
 //! | 5.. | one word for each rule |
 //!
 //! The cold part has a few words for each rate, what its bucket keeps for permits ([`Kept`]).
@@ -52,7 +52,7 @@ use crate::{
     policy::plan::{CACHE_LINE, HEADER, Limit, MAX_RULES, Under},
     sync::{AtomicU64, Ordering, fence, mutant, spin_loop, yield_now},
 };
-use meta::{FACTOR, KEY};
+use meta::{FACTOR, KEY, may_be_leased};
 
 /// Rounds of waiting between two yields to the scheduler; each spins twice as long as the one before. Measured on 2 cores
 /// with 8 threads on one account (`cargo bench --bench ratios -- "8 threads"`): against 64 single spins, the median falls
@@ -97,11 +97,15 @@ impl<'a> Refunds<'a> {
     #[inline]
     pub(crate) fn of_bucket(&self, limit: &Limit, rate: usize) -> u64 {
         match limit {
-            Limit::Rate(_) => {
-                self.words.get(rate * KEPT_WORDS).map_or(0, |word| word.load(Ordering::Relaxed))
-            }
+            Limit::Rate(_) => self.of_rate(rate),
             Limit::Quota(_) | Limit::Budget { .. } | Limit::InFlight { .. } => 0,
         }
+    }
+
+    /// What the bucket of the `rate`th rate ever gave back.
+    #[inline(always)]
+    pub(crate) fn of_rate(&self, rate: usize) -> u64 {
+        self.words.get(rate * KEPT_WORDS).map_or(0, |word| word.load(Ordering::Relaxed))
     }
 
     fn words(&self, limit: &Limit, rate: usize) -> Option<&'a [AtomicU64; KEPT_WORDS]> {
@@ -182,6 +186,11 @@ impl Snapshot {
     /// What evidence has done to the subject, at `now`.
     pub(crate) fn standing(&self, now: u64) -> Standing {
         Standing::at(self.factor, now)
+    }
+
+    /// Whether a stripe may hold a lease on it.
+    pub(crate) fn may_be_leased(&self) -> bool {
+        may_be_leased(self.factor)
     }
 }
 
@@ -310,8 +319,9 @@ impl<'a> Guard<'a> {
         self.set(FACTOR, if standing == Standing::GOOD { 0 } else { standing.word() });
     }
 
-    /// The same subject under other rules; in no cohort yet where they are another tier's.
+    /// The same subject under other rules; in no cohort yet where they are another tier's. What is leased of it is lost.
     pub(crate) fn convert(&mut self, now: u64, under: Under, words: &[u64], refunds: Refunds<'_>) {
+        self.set_cold();
         let standing = self.standing(now);
         if standing.cohort != 0 && self.meta().under().tier() != under.tier() {
             self.set_standing(Standing { cohort: 0, ..standing });

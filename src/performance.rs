@@ -46,14 +46,17 @@
 //!
 //! # Several threads
 //!
-//! - Threads with different accounts of one tier meet on its total. After they did, each takes a part of what is left, a
-//!   *lease*, for 10 ms: all of them together hold back at most a sixteenth of what the total has left at the time, none
-//!   is taken where less than an eighth of the limit is left, and none again until half is. What they hold comes back
-//!   before a refusal by the total, before an explanation, and when threads meet no longer; of a rate only what nothing was
-//!   charged above since, the rest is lost, within the same sixteenth each time. A lone caller, from whichever
-//!   threads it calls, never sees one. Reservations, and totals with an in-flight rule, take none.
-//! - Leases let nothing through that the total would not: what a lease has not served evaporates as the rate refills.
-//! - Threads with one account, or of one organization, take turns on its line. Who waits spins up to 3 µs, less at first,
+//! - Threads with different accounts of one tier meet on its total, those of one organization on its line. After they did,
+//!   each takes a part of what is left, a *lease*, for 10 ms: all of them together hold back at most a sixteenth of what is
+//!   left at the time, and of a rate no more than comes back in those 10 ms (or 64 requests each, where that is more); none is
+//!   taken where less than an eighth of the limit is left, and none again until half is. What they hold comes back
+//!   before a refusal by the total or the organization, and when threads meet no longer; of a rate only what nothing was
+//!   charged above since, the rest is lost, within the same bound each time. What explanations, usage and checkpoints tell is
+//!   without it. A lone caller, from whichever threads it calls, never sees one. Reservations take none, nor do lines with an
+//!   in-flight rule, one in shadow or with a soft threshold, or a quota that follows zones.
+//! - At most 16 organizations have leases at a time, the first that are hot; on others threads take turns as on an account.
+//! - Leases let nothing through that the line would not: what a lease has not served evaporates as the rate refills.
+//! - Threads with one account take turns on its line. Who waits spins up to 3 µs, less at first,
 //!   and then yields. A thread that the scheduler stops under a guard holds up those who want the line until it runs
 //!   again, milliseconds later: with 8 threads on 2 cores on one account that happens about as often as the 99.99th percentile
 //!   tells, which was 2 and 4 ms in two runs and 0.7 to 3.6 µs in six others; a compare-exchange for each level, without our
@@ -93,7 +96,7 @@
 //! | all of an account with three rates; with three rates and three quotas | 81; 149 |
 //! | parked: idle but for quotas and budgets | 64 for up to three of these |
 //! | observations, under a policy with `[evidence]` | 262,144 for each stripe (twice the processors): 4,096 of 64 |
-//! | leases | 64 for each rule of each tier and stripe (twice the processors) |
+//! | leases | 64 for each rule of each tier, and of 16 organizations, and stripe (twice the processors) |
 //!
 //! The last but three are from `cargo bench --bench ratios -- bytes`. Where more accounts have permits open than there is room
 //! for, their rates get nothing back of what they reserve

@@ -1,5 +1,5 @@
-//! Leases on a tier's total, by real threads: what they let through is exact, they come into use, and a lone caller
-//! never sees them.
+//! Leases on a tier's total and on an organization, by real threads: what they let through is exact, they come into use, and a
+//! lone caller never sees them.
 #![cfg(feature = "toml")]
 #![allow(clippy::disallowed_types, reason = "these count what real threads did; loom is not at work here")]
 
@@ -8,20 +8,82 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use tollgate::{Cost, Limiter, ManualClock, Plan, Whom};
+use std::time::Duration;
+
+use tollgate::{Cost, Identity, Level, Limiter, ManualClock, Meter, Override, Plan, RuleState, Whom};
 
 const THREADS: u64 = 4;
 /// Rounds in which threads may fail to meet, on a machine that has other work.
 const ROUNDS: usize = 50;
 
-fn limiter(total: &str) -> (Limiter, ManualClock) {
+/// A limiter of which everybody shares a rule at a level.
+struct World {
+    level: Level,
+    limiter: Limiter,
+    clock: ManualClock,
+    tokens: Meter,
+}
+
+fn policy(level: Level, rule: &str, more: &str) -> Plan {
+    let rules = match level {
+        Level::Tier => format!("total.tokens = {rule}"),
+        _ => format!("organization.tokens = {rule}\ntotal = \"unlimited\""),
+    };
     let text = format!(
-        "version = 1\nmeters = [\"tokens\"]\ncapacity = {{ accounts = 100, organizations = 100 }}\n\
-         [tiers.one]\ntotal.tokens = {total}\n"
+        "version = 1\nmeters = [\"tokens\", \"calls\"]\ncapacity = {{ accounts = 100, organizations = 100, spare_rules = 2 }}\n\
+         [tiers.one]\n{rules}\n{more}\n[tiers.two]\n{rules}\n{more}\n"
     );
-    let plan = Plan::from_toml(&text).unwrap_or_else(|error| panic!("{error}"));
-    let clock = ManualClock::new();
-    (Limiter::builder(plan).clock(clock.clone()).secret([7; 16]).build().expect("built"), clock)
+    Plan::from_toml(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+impl World {
+    fn new(level: Level, rule: &str) -> World {
+        let clock = ManualClock::new();
+        let limiter = Limiter::builder(policy(level, rule, "")).clock(clock.clone()).secret([7; 16]);
+        let limiter = limiter.build().expect("built");
+        let tokens = limiter.meter("tokens").expect("meter");
+        World { level, limiter, clock, tokens }
+    }
+
+    /// An account that shares the rule with all others.
+    fn caller(&self, account: u64) -> Identity {
+        self.caller_in("one", account)
+    }
+
+    fn caller_in(&self, tier: &str, account: u64) -> Identity {
+        let identity = self.limiter.identity(self.limiter.tier(tier).expect("tier"), account);
+        match self.level {
+            Level::Tier => identity,
+            _ => identity.in_organization(self.limiter.organization("acme")),
+        }
+    }
+
+    fn check(&self, caller: &Identity, amount: u64) -> bool {
+        self.limiter.check(caller, &Cost::of(self.tokens, amount)).is_ok()
+    }
+
+    /// What every rule that is shared says was used.
+    fn used(&self) -> Vec<u64> {
+        let rules = self.limiter.explain(&self.caller(0)).rules;
+        let is_shared = |rule: &&RuleState| rule.level == self.level && rule.meter.as_str() == "tokens";
+        rules.iter().filter(is_shared).map(|rule| rule.used).collect()
+    }
+
+    fn taken(&self) -> u64 {
+        self.limiter.statistics().leases_taken
+    }
+}
+
+/// Runs `round` for each level that is leased, on a world of that rule, until threads have met there: it answers whether it
+/// has seen enough.
+fn until_they_meet(rule: &str, round: impl Fn(&World) -> bool) {
+    for level in [Level::Tier, Level::Organization] {
+        let met = (0..ROUNDS).any(|_| {
+            let world = World::new(level, rule);
+            round(&world) && world.taken() > 10
+        });
+        assert!(met, "threads never met at the {level:?}");
+    }
 }
 
 /// Runs `work` on each thread with its number.
@@ -36,73 +98,70 @@ fn on_threads(work: impl Fn(u64) + Sync) {
 
 /// Threads spend a budget from leases: all of it is admitted, to the token, and no more.
 #[test]
-fn a_total_is_spent_to_the_token() {
+fn a_shared_limit_is_spent_to_the_token() {
     const LIMIT: u64 = 1_000_000;
-    let mut taken = 0;
-    for _ in 0..ROUNDS {
-        let (limiter, _) = limiter(&format!("{{ budget = {LIMIT} }}"));
-        let (one, tokens) = (limiter.tier("one").expect("tier"), limiter.meter("tokens").expect("meter"));
+    until_they_meet(&format!("{{ budget = {LIMIT} }}"), |world| {
         let spent = AtomicU64::new(0);
         on_threads(|thread| {
-            let caller = limiter.identity(one, thread);
+            let caller = world.caller(thread);
             let mut mine = 0;
             for amount in (1..=3).cycle() {
-                match limiter.check(&caller, &Cost::of(tokens, amount)) {
-                    Ok(_) => mine += amount,
-                    Err(_) if amount == 1 => break,
-                    Err(_) => {}
+                match world.check(&caller, amount) {
+                    true => mine += amount,
+                    false if amount == 1 => break,
+                    false => {}
                 }
             }
             spent.fetch_add(mine, Ordering::Relaxed);
         });
         assert_eq!(spent.into_inner(), LIMIT);
-        let rules = limiter.explain(&limiter.identity(one, 0)).rules;
-        let total = rules.last().expect("a total");
-        assert_eq!((total.used, total.left), (LIMIT, Some(0)));
-        taken += limiter.statistics().leases_taken;
-        if taken > 10 {
-            return;
-        }
-    }
-    panic!("threads never met: {taken} leases were taken");
+        assert_eq!(world.used(), [LIMIT]);
+        true
+    });
 }
 
-/// What is told of a total, to a customer or a checkpoint, is what was spent of it: what threads hold of it on lease is not.
+/// What is told of a shared limit, to a customer or a checkpoint, is what was spent of it: what threads hold of it on lease
+/// is not. That is so for who asks to explain, and for who looks ahead.
 #[test]
 fn what_is_leased_is_not_used() {
-    let mut taken = 0;
-    for _ in 0..ROUNDS {
-        let (limiter, _) = limiter("[{ quota = \"1_000_000_000/month\" }, { budget = 2_000_000_000 }]");
-        let (one, tokens) = (limiter.tier("one").expect("tier"), limiter.meter("tokens").expect("meter"));
+    until_they_meet("[{ quota = \"1_000_000_000/month\" }, { budget = 2_000_000_000 }]", |world| {
+        let (limiter, tokens) = (&world.limiter, world.tokens);
         let (counted, done) = (AtomicU64::new(0), AtomicU64::new(0));
         std::thread::scope(|scope| {
             for thread in 0..THREADS {
-                let (limiter, counted, done) = (&limiter, &counted, &done);
+                let (counted, done) = (&counted, &done);
                 scope.spawn(move || {
-                    let caller = limiter.identity(one, thread);
+                    let caller = world.caller(thread);
                     for _ in 0..20_000 {
-                        limiter.check(&caller, &Cost::of(tokens, 1)).expect("there is enough");
+                        assert!(world.check(&caller, 1), "there is enough");
                         counted.fetch_add(1, Ordering::AcqRel);
                     }
                     done.fetch_add(1, Ordering::Release);
                 });
             }
+            let someone = world.caller(0);
+            let whom = match world.level {
+                Level::Tier => Whom::Tier(someone.tier()),
+                _ => Whom::Organization(&someone),
+            };
             while done.load(Ordering::Acquire) < THREADS {
                 let least = counted.load(Ordering::Acquire);
-                let used = limiter.usage(Whom::Tier(one), tokens, None);
+                let mut used: Vec<u64> =
+                    limiter.usage(whom, tokens, None).iter().map(|rule| rule.used).collect();
+                used.extend(world.used());
                 // Each thread may have one more than it has counted.
                 let most = counted.load(Ordering::Acquire) + THREADS;
-                for rule in used {
-                    assert!((least..=most).contains(&rule.used), "{rule:?}, not in {least}..={most}");
-                }
+                assert!(
+                    used.iter().all(|used| (least..=most).contains(used)),
+                    "{used:?}, not in {least}..={most}"
+                );
+                let left = 1_000_000_000 - THREADS * 20_000;
+                assert!(limiter.peek(&someone, &Cost::of(tokens, left)).is_ok(), "{left} are left");
             }
         });
-        taken += limiter.statistics().leases_taken;
-        if taken > 10 {
-            return;
-        }
-    }
-    panic!("threads never met: {taken} leases were taken");
+        assert!(world.used().iter().all(|used| *used == THREADS * 20_000));
+        true
+    });
 }
 
 /// A rate over every interval of a log of all admissions, while leases are taken, served, evaporate and are recalled.
@@ -110,19 +169,16 @@ fn what_is_leased_is_not_used() {
 fn a_leased_rate_is_never_over() {
     /// One token a nanosecond.
     const BURST: u64 = 100_000;
-    let mut taken = 0;
-    for _ in 0..ROUNDS {
-        let (limiter, clock) = limiter(&format!("{{ rate = \"1 per 1ns\", burst = {BURST} }}"));
-        let (one, tokens) = (limiter.tier("one").expect("tier"), limiter.meter("tokens").expect("meter"));
+    until_they_meet(&format!("{{ rate = \"1 per 1ns\", burst = {BURST} }}"), |world| {
         let log = Mutex::new(Vec::new());
         on_threads(|thread| {
-            let caller = limiter.identity(one, thread);
+            let caller = world.caller(thread);
             let mut mine = Vec::new();
             for call in 0..30_000_u64 {
                 // In turn more than the rate, and less.
-                clock.advance_nanos(if call / 5_000 % 2 == 0 { 2 } else { 20 });
+                world.clock.advance_nanos(if call / 5_000 % 2 == 0 { 2 } else { 20 });
                 let amount = 1 + (call * 7 + thread) % 16;
-                if let Ok(receipt) = limiter.check(&caller, &Cost::of(tokens, amount)) {
+                if let Ok(receipt) = world.limiter.check(&caller, &Cost::of(world.tokens, amount)) {
                     mine.push((receipt.at(), amount));
                 }
             }
@@ -138,44 +194,145 @@ fn a_leased_rate_is_never_over() {
         }
         let admitted: u64 = log.iter().map(|(_, amount)| amount).sum();
         assert!(admitted > BURST, "{admitted}");
-        taken += limiter.statistics().leases_taken;
-        if taken > 10 && limiter.statistics().leases_recalled > 0 {
-            return;
-        }
-    }
-    panic!("threads never met: {taken} leases were taken");
+        world.limiter.statistics().leases_recalled > 0
+    });
 }
 
-/// One caller that hops between threads finds every total exact: the whole burst, no lease.
+/// A large organization, and its tier, while an operator reloads, makes exceptions and lifts them, while accounts come with
+/// another tier, are forgotten, and reserve: what was admitted is what was counted, to the token.
+#[test]
+fn leases_outlive_whatever_is_done_to_their_line() {
+    let limits = "[{ budget = 2_000_000_000 }, { quota = \"1_000_000_000/month\" }]";
+    until_they_meet(limits, |world| {
+        let (limiter, tokens) = (&world.limiter, world.tokens);
+        let (spent, done) = (AtomicU64::new(0), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let (spent, done) = (&spent, &done);
+                scope.spawn(move || {
+                    // Only an organization may be in several tiers.
+                    let other = if world.level == Level::Tier { "one" } else { "two" };
+                    let callers = [world.caller_in("one", thread), world.caller_in(other, thread + 10)];
+                    let mut mine = 0;
+                    for call in 0..10_000_u64 {
+                        let caller = &callers[usize::from(call / 1_000 % 4 == 3)];
+                        match call % 50 {
+                            0 => {
+                                let permit = limiter.reserve(caller, &Cost::of(tokens, 20)).expect("enough");
+                                permit.settle(&Cost::of(tokens, 5));
+                                mine += 5;
+                            }
+                            25 if call % 1_000 == 25 => {
+                                limiter.forget(caller);
+                            }
+                            _ => {
+                                assert!(world.check(caller, 1), "there is enough");
+                                mine += 1;
+                            }
+                        }
+                    }
+                    spent.fetch_add(mine, Ordering::Relaxed);
+                    done.fetch_add(1, Ordering::Release);
+                });
+            }
+            let someone = world.caller(0);
+            for turn in 0_u64.. {
+                if done.load(Ordering::Acquire) == THREADS {
+                    break;
+                }
+                let whom = match world.level {
+                    Level::Tier => Whom::Tier(someone.tier()),
+                    _ => Whom::Organization(&someone),
+                };
+                match turn % 4 {
+                    0 => {
+                        // In turn beside the rules of the line, and among them.
+                        let level =
+                            ["account", if world.level == Level::Tier { "total" } else { "organization" }];
+                        let level = level[turn as usize / 4 % 2];
+                        let more = format!("{level}.calls = {{ budget = {} }}", turn + 1_000);
+                        limiter.reload(policy(world.level, limits, &more)).expect("the same rules");
+                    }
+                    1 => {
+                        let granted = Override::new(Duration::from_secs(60), "a test").factor(32);
+                        limiter.set_override(whom, granted).expect("there is room");
+                    }
+                    2 => {
+                        limiter.lift_override(whom);
+                    }
+                    _ => {
+                        limiter.maintain();
+                    }
+                }
+                world.clock.advance_nanos(3_000_000);
+            }
+        });
+        // Those whose tier came last are told by its rules.
+        let spent = spent.into_inner();
+        assert_eq!(world.used(), [spent, spent]);
+        true
+    });
+}
+
+/// One caller that hops between threads finds every limit exact: the whole burst, no lease.
 #[test]
 fn a_lone_caller_never_sees_leases() {
     const BURST: u64 = 64;
-    let (limiter, clock) = limiter(&format!("{{ rate = \"1/s\", burst = {BURST} }}"));
-    let (one, tokens) = (limiter.tier("one").expect("tier"), limiter.meter("tokens").expect("meter"));
-    let caller = limiter.identity(one, 7_u64);
-    for _ in 0..10 {
-        for call in 0..=BURST {
-            let check = || limiter.check(&caller, &Cost::of(tokens, 1)).is_ok();
-            let admitted = std::thread::scope(|scope| scope.spawn(check).join().expect("no panic"));
-            assert_eq!(admitted, call < BURST);
+    for level in [Level::Tier, Level::Organization] {
+        let world = World::new(level, &format!("{{ rate = \"1/s\", burst = {BURST} }}"));
+        let caller = world.caller(7);
+        for _ in 0..10 {
+            for call in 0..=BURST {
+                let check = || world.check(&caller, 1);
+                let admitted = std::thread::scope(|scope| scope.spawn(check).join().expect("no panic"));
+                assert_eq!(admitted, call < BURST);
+            }
+            world.clock.advance_nanos((BURST + 1) * 1_000_000_000);
         }
-        clock.advance_nanos((BURST + 1) * 1_000_000_000);
+        assert_eq!(world.taken(), 0);
     }
-    assert_eq!(limiter.statistics().leases_taken, 0);
 }
 
-/// A flood that is refused does not make a total hot, and what was leased before it comes back once.
+/// A flood that is refused does not make a line hot, and what was leased before it comes back once.
 #[test]
 fn what_is_leased_comes_back_before_a_refusal() {
-    let (limiter, _) = limiter("{ budget = 1_000 }");
-    let (one, tokens) = (limiter.tier("one").expect("tier"), limiter.meter("tokens").expect("meter"));
-    let caller = limiter.identity(one, 7_u64);
-    limiter.check(&caller, &Cost::of(tokens, 1_000)).expect("all of it");
-    on_threads(|thread| {
-        let caller = limiter.identity(one, thread);
-        for _ in 0..10_000 {
-            assert!(limiter.check(&caller, &Cost::of(tokens, 1)).is_err());
+    for level in [Level::Tier, Level::Organization] {
+        let world = World::new(level, "{ budget = 1_000 }");
+        assert!(world.check(&world.caller(7), 1_000), "all of it");
+        on_threads(|thread| {
+            let caller = world.caller(thread);
+            assert!((0..10_000).all(|_| !world.check(&caller, 1)));
+        });
+        assert_eq!(world.taken(), 0);
+    }
+}
+
+/// More organizations than can have leases, each with two callers, and each hot in turn: what each was admitted is what is
+/// counted of it.
+#[test]
+fn leases_go_from_organization_to_organization() {
+    const ORGANIZATIONS: u64 = 40;
+    let met = (0..ROUNDS).any(|_| {
+        let world = World::new(Level::Organization, "{ budget = 1_000_000_000 }");
+        let member = |organization: u64, thread: u64| {
+            let identity = world.caller(organization * 100 + thread);
+            identity.in_organization(world.limiter.organization(organization))
+        };
+        on_threads(|thread| {
+            for call in 0..20_000 {
+                let caller = member(call / 250 % ORGANIZATIONS, thread);
+                assert!(world.check(&caller, 1), "there is enough");
+                if call % 250 == 0 {
+                    world.clock.advance_nanos(1_000_000);
+                }
+            }
+        });
+        for organization in 0..ORGANIZATIONS {
+            let rules = world.limiter.explain(&member(organization, 0)).rules;
+            let own = rules.iter().find(|rule| rule.level == Level::Organization).expect("a rule");
+            assert_eq!(own.used, THREADS * 20_000 / ORGANIZATIONS);
         }
+        world.taken() > ORGANIZATIONS
     });
-    assert_eq!(limiter.statistics().leases_taken, 0);
+    assert!(met, "threads never met");
 }

@@ -12,6 +12,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
+
 use super::{Moment, quota, rate};
 use crate::policy::{
     plan::{Limit, UNLIMITED},
@@ -28,9 +30,14 @@ pub(crate) struct Lease {
 }
 
 /// Whether a bucket of this kind can be leased. What is in flight cannot: a check holds nothing, but must see all
-/// that is held.
+/// that is held. Nor can a quota that follows its callers' zones: which window a charge counts in depends on what the bucket
+/// holds.
 pub(crate) fn is_leasable(limit: &Limit) -> bool {
-    !matches!(limit, Limit::InFlight { .. })
+    match limit {
+        Limit::InFlight { .. } => false,
+        Limit::Quota(quota) => quota.calendars == 0,
+        Limit::Rate(_) | Limit::Budget { .. } => true,
+    }
 }
 
 /// An amount in the units of a bucket's word.
@@ -38,6 +45,14 @@ pub(crate) fn in_units(limit: &Limit, amount: u64) -> u128 {
     match limit {
         Limit::Rate(rate) => u128::from(amount) << rate.shift,
         _ => u128::from(amount),
+    }
+}
+
+/// What comes back to a bucket in so many nanoseconds, in the units of its word; `None` of one that does not refill steadily.
+pub(crate) fn refill(limit: &Limit, nanos: u64) -> Option<u64> {
+    match limit {
+        Limit::Rate(rate) => Some(rate::supply(rate, nanos)),
+        Limit::Quota(_) | Limit::Budget { .. } | Limit::InFlight { .. } => None,
     }
 }
 
@@ -58,16 +73,16 @@ pub(crate) fn room(limit: &Limit, word: u64, moment: &Moment<'_>) -> Option<(u64
     }
 }
 
-/// Charges one in `parts` of what is left besides `reserved`; answers the bucket's word and the lease. `None` where that is nothing, or
-/// the bucket is in a later window than the request.
+/// Charges one in `parts` of what is left besides `reserved`, and at most `most`; answers the bucket's word and the lease. `None`
+/// where that is nothing, or the bucket is in a later window than the request.
 pub(crate) fn bite(
     limit: &Limit,
     (word, refunded): (u64, u64),
-    reserved: u64,
-    parts: u64,
+    (reserved, parts, most): (u64, u64, u64),
     moment: &Moment<'_>,
 ) -> Option<(u64, Lease)> {
-    let share = |left: u64| Some(left.saturating_sub(reserved) / parts.max(1)).filter(|bite| *bite > 0);
+    let share =
+        |left: u64| Some((left.saturating_sub(reserved) / parts.max(1)).min(most)).filter(|bite| *bite > 0);
     match limit {
         Limit::Rate(rate) => {
             let bite = share(room(limit, word, moment)?.0)?;
@@ -162,4 +177,18 @@ pub(crate) fn give_back(
         Limit::Budget { .. } => word.saturating_sub(top - low),
         Limit::InFlight { .. } => word,
     }
+}
+
+/// The bucket's word, once all `leases` on it have ended: the one that reaches highest first, so that those which lie on each
+/// other all come back.
+pub(crate) fn give_all_back(
+    limit: &Limit,
+    (word, refunded): (u64, u64),
+    leases: &mut [Lease],
+    moment: &Moment<'_>,
+) -> u64 {
+    leases.sort_unstable_by_key(|lease| {
+        Reverse(lease.top.saturating_sub(refunded.saturating_sub(lease.basis)))
+    });
+    leases.iter().fold(word, |word, lease| give_back(limit, (word, refunded), *lease, moment))
 }

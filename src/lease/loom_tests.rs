@@ -2,7 +2,7 @@
 
 use loom::{sync::Arc, thread};
 
-use super::{Leases, Total, serve};
+use super::{Leases, Source, serve};
 use crate::{
     bucket::Moment,
     line::{
@@ -18,8 +18,10 @@ use crate::{
 };
 
 const MOMENT: Moment<'static> = Moment::new(0, Anchor::new(0), &[]);
-/// A lease on it is two tokens.
-const LIMIT: u64 = 32;
+/// A lease on it is enough for two.
+const LIMIT: u64 = 128;
+/// What one spends.
+const EACH: u64 = 4;
 
 struct World {
     book: Book,
@@ -31,16 +33,21 @@ impl World {
     fn new() -> Arc<World> {
         let total = level_of(Limit::Budget { limit: LIMIT });
         let plan = plan_of([LevelPlan::default(), LevelPlan::default(), total]);
-        let leases = Leases::new(1, 1);
+        let leases = Leases::new(1, false, 1);
         let world = World { book: Book::new(plan), leases, hot: Default::default() };
-        world.leases.refill(world.total(), true, &Cost::FREE, &MOMENT);
+        world.leases.refill(
+            world.total(),
+            (0, None),
+            (true, &Cost::of(Meter::from_index(0).unwrap(), 1)),
+            &MOMENT,
+        );
         assert!(world.total().line.head().may_be_leased());
         Arc::new(world)
     }
 
-    fn total(&self) -> Total<'_> {
+    fn total(&self) -> Source<'_> {
         let rules = &self.book.plan.tiers[0].total;
-        Total {
+        Source {
             book: &self.book,
             under: Under::default(),
             rules,
@@ -49,13 +56,13 @@ impl World {
         }
     }
 
-    /// Serves one from the lease, as look and commit do; whether it was there.
+    /// Serves as much as one spends from the lease, as look and commit do; whether it was there.
     fn serve(&self) -> bool {
         let stripe = self.leases.stripe(0).unwrap();
         let charge = &self.book.plan.tiers[0].plain_charges(Meter::from_index(0).unwrap(), false)[0];
         loop {
             if let Some(version) = stripe.head().version() {
-                let served = serve(&stripe, charge, Refunds::new(&[]), 1, &MOMENT);
+                let served = serve(&stripe, charge, Refunds::new(&[]), EACH, &MOMENT);
                 match served {
                     None if stripe.head().is_still(version) => return false,
                     None => {}
@@ -84,7 +91,7 @@ fn loom_lease_and_recall() {
         };
         assert!(world.leases.recall(world.total(), &MOMENT));
         let served = u64::from(other.join().unwrap());
-        assert_eq!(world.total().line.snapshot().words[0], served);
+        assert_eq!(world.total().line.snapshot().words[0], served * EACH);
         assert!(!world.serve(), "nothing is left to serve");
     });
 }
@@ -101,6 +108,6 @@ fn loom_two_serve_from_one_lease() {
         assert!(world.serve());
         assert!(other.join().unwrap());
         assert!(!world.serve());
-        assert_eq!(world.total().line.snapshot().words[0], 2);
+        assert_eq!(world.total().line.snapshot().words[0], 2 * EACH);
     });
 }

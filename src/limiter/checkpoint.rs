@@ -394,7 +394,7 @@ impl Step<'_> {
     fn look(&mut self, seen: &[Stamp], place: usize, anyway: bool) {
         self.looks += 1;
         let (Some(known), Some(stamp)) = (seen.get(place), self.shared.lines.stamp(place)) else { return };
-        if stamp == known.with(false) && !anyway {
+        if stamp == known.with(false) && !anyway && !self.shared.lines.is_leased(place) {
             return;
         }
         // What was told of this subject, and is nothing now, has to be told again.

@@ -9,7 +9,7 @@ use crate::{
     evidence::Member,
     id::Identity,
     meter::{Cost, Meter},
-    path::{Around, Ask, Course, Lane, Note, Path, Seen, Stopped, plain_denial},
+    path::{Around, Ask, Course, Lane, Note, Path, Reading, Seen, Stopped, plain_denial},
     policy::{book::Book, spec::OnStall},
     sync::Ordering,
     time::Nanos,
@@ -185,7 +185,7 @@ impl Shared {
             let ask = &Ask { cost, mode: N::MODE, moment };
             let decided = match note.as_deref_mut() {
                 Some(note) => path.charge(&self.lines, ask, note),
-                None => path.judge(&self.lines, ask),
+                None => path.judge(&self.lines, ask, Reading::Spent),
             };
             match decided {
                 Ok(told) => {
@@ -198,8 +198,9 @@ impl Shared {
                     return Ok(Receipt { at: moment.now, told });
                 }
                 Err(Stopped::Refused(denial)) => {
-                    // A total that has leases refuses only once they are back.
-                    if recalled || denial.level() != Level::Tier || !path.recall(&self.lines, &moment) {
+                    // An organization or a total that has leases refuses only once they are back.
+                    let is_shared = matches!(denial.level(), Level::Organization | Level::Tier);
+                    if recalled || !is_shared || !path.recall(&self.lines, &moment) {
                         return Err(denial);
                     }
                     recalled = true;

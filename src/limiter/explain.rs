@@ -79,7 +79,6 @@ pub(super) fn explain(shared: &Shared, identity: &Identity) -> Explanation {
         let Some(path) = Path::find(&shared.lines, &book, identity) else {
             return Explanation { at, rules, overrides: Vec::new(), evidence: None, reports: Vec::new() };
         };
-        path.recall(&shared.lines, &moment);
         let cost = &one_of_each(plan);
         let ask = Ask { cost, mode: Mode::Spend, moment };
         let tier = plan.tiers.get(usize::from(identity.tier().as_u8()));

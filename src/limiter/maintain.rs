@@ -171,12 +171,13 @@ impl Observer {
             match change {
                 Change::Factor { account, sixteenths, until } => {
                     let factor = (Factor::from_sixteenths(sixteenths), until);
-                    lines.tighten(Home::Account(account.slot), account.generation, factor, moment.now);
+                    lines.tighten(book, (Home::Account(account.slot), account.generation), factor, moment);
                 }
                 Change::Parent { whom: Scope::Organization(key), sixteenths, until } => {
                     if let Some((slot, head)) = lines.organizations.find(&key) {
                         let factor = (Factor::from_sixteenths(sixteenths), until);
-                        lines.tighten(Home::Organization(slot), head.generation(), factor, moment.now);
+                        let of = (Home::Organization(slot), head.generation());
+                        lines.tighten(book, of, factor, moment);
                     }
                 }
                 // Of a tier: in the book.
@@ -247,6 +248,7 @@ impl Shared {
         }
         self.end_overrides(now);
         let behind = !self.bring_over();
+        self.books.with(|book| self.lines.cool(book, &self.moment(book, now)));
         let checkpoint = self.step_checkpoint(now);
         self.names.tidy(|id| self.lines.organizations.knows(id));
         let next_checkpoint = self.next_checkpoint(now);

@@ -19,7 +19,7 @@ use crate::{
 
 impl Limiter {
     /// What the quotas and budgets of an account, an organization or a tier have counted of `meter`; of `period`, only the
-    /// quotas of windows of that length. Empty for whom nothing is known. Allocates, and takes back leases of a tier: not for
+    /// quotas of windows of that length. Empty for whom nothing is known. Allocates: not for
     /// the request path.
     ///
     /// ```

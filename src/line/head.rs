@@ -4,7 +4,9 @@ use std::num::NonZeroU8;
 
 use super::{
     Backoff,
-    meta::{FACTOR, KEY, META, Meta, Standing, is_before_expiry, is_marked, marked_as, may_be_leased},
+    meta::{
+        FACTOR, KEY, META, Meta, Standing, is_before_expiry, is_marked, leased, lot, marked_as, may_be_leased,
+    },
 };
 use crate::{
     id::{Key, Places},
@@ -197,16 +199,23 @@ impl<'a> Head<'a> {
         Standing::at(self.factor_word(), now)
     }
 
-    /// Of a tier's total: whether leases are taken from it at `now`.
+    /// Whether leases are taken from it at `now`.
     #[inline]
     pub(crate) fn is_hot(&self, now: u64) -> bool {
-        is_before_expiry(self.factor_word(), now)
+        let word = self.factor_word();
+        may_be_leased(word) && is_before_expiry(word, now)
     }
 
-    /// Of a tier's total: whether a stripe may hold a lease on it.
+    /// Whether a stripe may hold a lease on it.
     #[inline]
     pub(crate) fn may_be_leased(&self) -> bool {
         may_be_leased(self.factor_word())
+    }
+
+    /// The number of the stripes that may.
+    #[inline]
+    pub(crate) fn lot(&self) -> Option<usize> {
+        lot(self.factor_word())
     }
 
     /// Whether there is an exception to be looked up.
@@ -300,24 +309,34 @@ impl Held<'_> {
         self.head.standing(now)
     }
 
-    /// Of a tier's total: leases may be taken from it until `until`.
-    pub(crate) fn set_hot(&mut self, until: u64) {
+    /// The stripes numbered `lot` may take leases from it until `until`; evidence has done nothing to it.
+    pub(crate) fn set_hot(&mut self, lot: usize, until: u64) {
         let marked = self.head.is_marked();
-        self.set(FACTOR, Standing { until, marked, ..Standing::GOOD }.word());
+        self.set(FACTOR, marked_as(leased(lot, until), marked));
     }
 
-    /// Of a tier's total: no stripe holds a lease on it.
+    /// No stripe holds a lease on it any more.
     pub(crate) fn set_cold(&mut self) {
-        let marked = self.head.is_marked();
-        self.set(FACTOR, if marked { Standing { marked, ..Standing::GOOD }.word() } else { 0 });
+        if self.may_be_leased() {
+            self.set(FACTOR, marked_as(0, self.head.is_marked()));
+        }
     }
 
     pub(crate) fn may_be_leased(&self) -> bool {
         self.head.may_be_leased()
     }
 
+    pub(crate) fn lot(&self) -> Option<usize> {
+        self.head.lot()
+    }
+
     pub(crate) fn is_marked(&self) -> bool {
         self.head.is_marked()
+    }
+
+    /// Whether nothing is done to the subject at `now`, and none of it leased.
+    pub(crate) fn is_in_good_standing(&self, now: u64) -> bool {
+        !self.may_be_leased() && self.standing(now) == Standing::GOOD
     }
 
     /// Says that there is an exception to be looked up, or none any more.

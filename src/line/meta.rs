@@ -28,9 +28,12 @@ const MARK: u64 = 1 << 63;
 /// Factor word, bits 52-62: sixteenths; 0 for none.
 const FACTOR_SHIFT: u32 = 52;
 const FACTOR_MASK: u64 = 0x7ff;
-/// Factor word, bits 40-51: the cohort that the subject is charged to as well; 0 for none.
+/// Factor word, bit 51: parts of the line are leased. Then bits 40-50 say which stripes hold them, and bits 0-39 until when
+/// more are; there is no factor, and no cohort.
+const LEASED: u64 = 1 << 51;
+/// Factor word, bits 40-50: the cohort that the subject is charged to as well; 0 for none.
 const COHORT_SHIFT: u32 = 40;
-const COHORT_MASK: u64 = 0xfff;
+const COHORT_MASK: u64 = 0x7ff;
 /// Factor word, bits 0-39: when both end, in units of 2^20 ns (1 ms), rounded up. Limiter time ends at 2^60 ns.
 const EXPIRY_SHIFT: u32 = 20;
 const EXPIRY_MASK: u64 = (1 << COHORT_SHIFT) - 1;
@@ -135,7 +138,7 @@ impl Standing {
     /// What a factor word says at `now`: nothing where none is set or it has expired.
     pub(super) fn at(word: u64, now: u64) -> Standing {
         let marked = word & MARK != 0;
-        if !is_before_expiry(word, now) {
+        if may_be_leased(word) || !is_before_expiry(word, now) {
             return Standing { marked, ..Standing::GOOD };
         }
         Standing {
@@ -147,19 +150,33 @@ impl Standing {
     }
 
     pub(super) fn word(self) -> u64 {
-        let expiry = self.until.div_ceil(1 << EXPIRY_SHIFT).min(EXPIRY_MASK);
         // A factor is at most 64, 1024 sixteenths.
         u64::from(self.factor.sixteenths()) << FACTOR_SHIFT
             | (u64::from(self.cohort) & COHORT_MASK) << COHORT_SHIFT
-            | expiry
+            | expiry(self.until)
             | if self.marked { MARK } else { 0 }
     }
 }
 
-/// Of a tier's total: whether its factor word says that a stripe may hold a lease.
+fn expiry(until: u64) -> u64 {
+    until.div_ceil(1 << EXPIRY_SHIFT).min(EXPIRY_MASK)
+}
+
+/// The factor word of a line of which the stripes numbered `lot` take leases until `until`.
+pub(super) fn leased(lot: usize, until: u64) -> u64 {
+    LEASED | (lot as u64 & COHORT_MASK) << COHORT_SHIFT | expiry(until)
+}
+
+/// Whether a factor word says that a stripe may hold a lease.
 #[inline]
 pub(super) fn may_be_leased(word: u64) -> bool {
-    word & EXPIRY_MASK != 0
+    word & LEASED != 0
+}
+
+/// The number of the stripes that may hold leases, if any do.
+#[inline]
+pub(super) fn lot(word: u64) -> Option<usize> {
+    may_be_leased(word).then_some((word >> COHORT_SHIFT & COHORT_MASK) as usize)
 }
 
 /// Whether a factor word says that there is an exception.

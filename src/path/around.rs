@@ -14,7 +14,7 @@ use crate::{
     decision::{Denial, Level, Told},
     lease,
     line::{Backoff, Guard, Head, Held, Version, Word},
-    policy::plan::{Charge, LEVELS},
+    policy::plan::{Charge, LEVELS, PLAIN, place_of},
     sync::{Ordering, mutant},
 };
 
@@ -66,7 +66,9 @@ impl<'a> Lane<'a> {
             let closer = match course {
                 Course::Refused(..) => self.refused(ask, seen, |_, _| None),
                 Course::Guarded => self.look_guarded(ask),
-                Course::Winding => self.wind(ask, seen, note),
+                Course::Winding => {
+                    self.wind(ask, seen, note).unwrap_or_else(|lost| self.commit_lost(ask, lost, note))
+                }
                 Course::Lost(lost) => self.commit_lost(ask, lost, note),
                 Course::Busy => Closer::Busy,
                 Course::Straight | Course::Unclear => Closer::Unclear,
@@ -88,16 +90,32 @@ impl<'a> Lane<'a> {
         Around::Stuck
     }
 
+    /// Charges by leases that were just taken, if nothing is in the way; whether it did.
+    #[cold]
+    pub(super) fn charge_leased(self, ask: &Ask<'_>, note: &mut impl Note) -> bool {
+        match self.look(|| ask.moment) {
+            (Course::Winding, seen) => matches!(self.wind(ask, seen, note), Ok(Closer::Charged(_))),
+            _ => false,
+        }
+    }
+
     /// Goes on from a commit that lost a line to another.
     #[cold]
     #[inline(never)]
     fn commit_lost(self, ask: &Ask<'_>, lost: Lost, note: &mut impl Note) -> Closer<'a> {
-        let Some(told) = self.commit_again(ask, note) else { return Closer::Unclear };
-        if lost == Lost::Total && ask.mode == Mode::Spend {
+        let shared = match lost {
+            Lost::Account => None,
+            Lost::Organization => Some(Level::Organization),
+            Lost::Total => Some(Level::Tier),
+        };
+        if let (Some(level), Mode::Spend) = (shared, ask.mode) {
             // The thread has met another there, which makes it hot.
-            self.lines.refill(self.book, self.rules, true, ask);
+            self.lines.refill(self.book, (self.plain_home(level), self.rules), true, ask);
+            if self.charge_leased(ask, note) {
+                return Closer::Charged(Told::default());
+            }
         }
-        Closer::Charged(told)
+        self.commit_again(ask, note).map_or(Closer::Unclear, Closer::Charged)
     }
 
     /// What becomes of the words of all buckets, if they admit, where what `leased` answers stands in for a bucket.
@@ -166,55 +184,58 @@ impl<'a> Lane<'a> {
             && self.heads[TOTAL].is_still(total)
     }
 
-    /// Where a bucket takes more than a comparison, or threads have met on the tier's total: a check then asks the thread's
-    /// leases in its place.
+    /// Where a bucket takes more than a comparison, or threads have met on the organization's line or the tier's total: a
+    /// check then asks the thread's leases in its place.
     #[inline(never)]
-    fn wind(self, ask: &Ask<'_>, mut seen: Seen, note: &mut impl Note) -> Closer<'a> {
-        if self.heads[TOTAL].is_marked() {
-            return self.look_guarded(ask);
-        }
-        let (mut lane, mut stripe) = (self, None);
-        let may_be_leased = self.heads[TOTAL].may_be_leased();
-        if may_be_leased && !self.heads[TOTAL].is_hot(ask.moment.now) {
-            // The leases are given back on the other way.
-            return Closer::Unclear;
-        }
-        if may_be_leased && ask.mode == Mode::Spend {
-            let Some(line) = self.lines.leases.stripe(self.identity.tier.as_u8()) else {
-                return Closer::Unclear;
-            };
-            let Some(version) = line.head().version() else { return Closer::Busy };
-            if !self.book.is_latest() {
-                return Closer::Unclear;
+    fn wind(self, ask: &Ask<'_>, mut seen: Seen, note: &mut impl Note) -> Result<Closer<'a>, Lost> {
+        let (mut lane, mut stripes) = (self, [None; PLAIN]);
+        for level in [Level::Organization, Level::Tier] {
+            let place = place_of(level);
+            let head = self.heads[place];
+            if level == Level::Organization && !self.in_organization() {
+                continue;
             }
-            (lane.heads[TOTAL], seen[TOTAL], stripe) = (line.head(), version, Some(line));
-        }
-        let refunds = self.lines.refunds(self.plain_home(Level::Tier));
-        let serve = |charge: &Charge, amount| match &stripe {
-            Some(stripe) if charge.level == Level::Tier => {
-                Some(lease::serve(stripe, charge, refunds, amount, &ask.moment))
+            if head.is_marked() {
+                return Ok(self.look_guarded(ask));
             }
-            _ => None,
+            let Some(lot) = head.lot() else { continue };
+            if !head.is_hot(ask.moment.now) {
+                // The leases are given back on the other way.
+                return Ok(Closer::Unclear);
+            }
+            if ask.mode == Mode::Spend {
+                let Some(line) = self.lines.leases.stripe(lot) else { return Ok(Closer::Unclear) };
+                let Some(version) = line.head().version() else { return Ok(Closer::Busy) };
+                // As in `Lane::on_lease`.
+                if level == Level::Organization && !head.is_still(seen[place]) {
+                    return Ok(Closer::Busy);
+                }
+                stripes[place] = Some((line, self.lines.refunds(self.plain_home(level))));
+                (lane.heads[place], seen[place]) = (line.head(), version);
+            }
+        }
+        if !self.book.is_latest() {
+            return Ok(Closer::Unclear);
+        }
+        let serve = |charge: &Charge, amount| {
+            let (stripe, refunds) = stripes.get(place_of(charge.level)).copied().flatten()?;
+            Some(lease::serve(&stripe, charge, refunds, amount, &ask.moment))
         };
-        match lane.ask_leased(ask, serve) {
-            Ok(charged) => match lane.lock(seen) {
-                Ok(guards) => {
-                    store(&charged);
-                    lane.finish(guards, (ask.cost, ask.moment.now), note);
-                    Closer::Charged(Told::default())
-                }
-                Err(lost) => self.commit_lost(ask, lost, note),
-            },
+        let closer = match lane.ask_leased(ask, serve) {
+            Ok(charged) => {
+                let guards = lane.lock(seen)?;
+                store(&charged);
+                lane.finish(guards, (ask.cost, ask.moment.now), note);
+                Closer::Charged(Told::default())
+            }
             Err(Course::Refused(..)) => match lane.refused(ask, seen, serve) {
-                // Not before the leases have been given back.
-                Closer::Refused(refused) if may_be_leased && refused.charge.level == Level::Tier => {
-                    Closer::Unclear
-                }
+                Closer::Refused(refused) if self.is_leased(refused.charge.level) => Closer::Unclear,
                 closer => closer,
             },
             Err(Course::Guarded) => self.look_guarded(ask),
             Err(_) => Closer::Unclear,
-        }
+        };
+        Ok(closer)
     }
 
     /// For callers on terms of their own, and where what is left of a bucket is kept for some.
@@ -273,14 +294,21 @@ impl<'a> Lane<'a> {
             }
         }
         let Some(refused) = refused else { return Closer::Admitted };
-        if self.heads[TOTAL].may_be_leased() && refused.charge.level == Level::Tier {
-            // Not before the leases have been given back.
+        if self.is_leased(refused.charge.level) {
             return Closer::Unclear;
         }
         if read.iter().all(|(head, version)| head.is_still(*version)) {
             Closer::Refused(refused)
         } else {
             Closer::Busy
+        }
+    }
+
+    /// Whether parts of what is at a level may be leased: then it does not refuse before they have been given back.
+    fn is_leased(&self, level: Level) -> bool {
+        match level {
+            Level::Organization | Level::Tier => self.heads[place_of(level)].may_be_leased(),
+            Level::Account | Level::Cohort | Level::Pool => false,
         }
     }
 

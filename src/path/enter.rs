@@ -1,6 +1,6 @@
 //! The way of those who have no line yet, and of the rules of another tier to those who come with one.
 
-use super::{Ask, Home, Lane, Lines, Note, Stop, Stopped, Terms};
+use super::{Ask, Home, Lane, Lines, Note, Stop, Stopped, Terms, judge::Reading};
 use crate::{
     bucket::{self, Mode, Moment},
     decision::{Level, Told},
@@ -59,10 +59,19 @@ impl<'a> Path<'a> {
         })
     }
 
-    /// Takes back what is leased of the tier's total, so that it is as if nobody had met there. Answers whether anything
-    /// was.
+    /// Takes back what is leased of the organization and of the tier's total, so that it is as if nobody had met there.
+    /// Answers whether anything was.
     pub(crate) fn recall(&self, lines: &Lines, moment: &Moment<'_>) -> bool {
-        lines.recall(self.book, self.rules, moment)
+        self.leased().fold(false, |any, stop| any | lines.recall(self.book, stop.home, moment))
+    }
+
+    /// The lines of the path that parts may be leased of.
+    fn leased(&self) -> impl Iterator<Item = Stop<'a>> + use<'a> {
+        let organization = match self.organization {
+            Some(Turn::There(stop)) => Some(stop),
+            _ => None,
+        };
+        organization.into_iter().chain([self.total]).filter(|stop| stop.line.head().may_be_leased())
     }
 
     pub(super) fn account(&self) -> Turn<'a> {
@@ -108,21 +117,29 @@ impl<'a> Path<'a> {
         ask: &Ask<'_>,
         note: &mut impl Note,
     ) -> Result<Told, Stopped> {
-        let total = self.total.line.head();
-        if total.may_be_leased() && !total.is_hot(ask.moment.now) {
-            self.recall(lines, &ask.moment);
+        let is_hot = |stop: &Stop<'_>| stop.line.head().is_hot(ask.moment.now);
+        for stop in self.leased().filter(|stop| !is_hot(stop)) {
+            lines.recall(self.book, stop.home, &ask.moment);
         }
-        self.judge(lines, ask)?;
+        self.judge(lines, ask, Reading::Held)?;
         let lane = self.enter(lines, &ask.moment).ok_or(Stopped::Changed)?;
         if self.overflow {
             // The overflow line was not looked at yet.
-            self.judge(lines, ask)?;
+            self.judge(lines, ask, Reading::Held)?;
+        }
+        if ask.mode == Mode::Spend {
+            // What brought a check here was most likely an empty lease. It is served from the next, so that nothing is charged
+            // between that and those of other threads, above which they would not come back.
+            let mut any = false;
+            for stop in self.leased().filter(is_hot) {
+                lines.refill(self.book, (stop.home, self.rules), false, ask);
+                any = true;
+            }
+            if any && lane.charge_leased(ask, note) {
+                return Ok(Told { overflow: self.overflow, ..Told::default() });
+            }
         }
         let told = lane.commit_again(ask, note).ok_or(Stopped::Changed)?;
-        if ask.mode == Mode::Spend && total.is_hot(ask.moment.now) {
-            // What brought a check here was most likely an empty lease.
-            lines.refill(self.book, self.rules, false, ask);
-        }
         Ok(Told { overflow: self.overflow, ..told })
     }
 }

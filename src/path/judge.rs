@@ -12,6 +12,15 @@ use crate::{
     policy::plan::{LEVELS, MAX_RULES},
 };
 
+/// How a line is read of which parts are leased.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// What threads hold of it counts as spent, as to whoever is about to charge it.
+    Held,
+    /// It does not, as if it had come back.
+    Spent,
+}
+
 /// One level of a path as it was found.
 #[derive(Clone, Copy)]
 struct State {
@@ -33,8 +42,8 @@ impl States<'_> {
 
 impl<'a> Path<'a> {
     /// Whether every bucket admits, by words that belong together line by line.
-    pub(crate) fn judge(&self, lines: &'a Lines, ask: &Ask<'_>) -> Result<Told, Stopped> {
-        let states = self.states(lines, ask)?;
+    pub(crate) fn judge(&self, lines: &'a Lines, ask: &Ask<'_>, reading: Reading) -> Result<Told, Stopped> {
+        let states = self.states(lines, ask, reading)?;
         let terms = &states.terms;
         let word = |rule| states.word(0, rule);
         let account = Account { standing: terms.standing, word: &word };
@@ -67,14 +76,14 @@ impl<'a> Path<'a> {
         }
     }
 
-    /// Every bucket of the path as it is now, for a request like `ask`.
+    /// Every bucket of the path as it is now, for a request like `ask`, without what is leased.
     pub(crate) fn inspect(
         &self,
         lines: &'a Lines,
         ask: &Ask<'_>,
         mut visit: impl FnMut(Seen<'a>),
     ) -> Result<(), Stopped> {
-        let states = self.states(lines, ask)?;
+        let states = self.states(lines, ask, Reading::Spent)?;
         let terms = &states.terms;
         let word = |rule| states.word(0, rule);
         let account = Account { standing: terms.standing, word: &word };
@@ -94,9 +103,9 @@ impl<'a> Path<'a> {
         Ok(())
     }
 
-    fn states(&self, lines: &'a Lines, ask: &Ask<'_>) -> Result<States<'a>, Stopped> {
+    fn states(&self, lines: &'a Lines, ask: &Ask<'_>, reading: Reading) -> Result<States<'a>, Stopped> {
         let moment = &ask.moment;
-        let account = self.state(lines, self.account(), moment)?;
+        let account = self.state(lines, self.account(), reading, moment)?;
         let word = |rule: usize| account.words[rule % MAX_RULES];
         let terms = Terms::new(
             (self.book, self.rules),
@@ -106,7 +115,7 @@ impl<'a> Path<'a> {
         );
         let mut states = States { levels: [account; LEVELS.len()], terms };
         for turn in self.rest(lines, &terms) {
-            let state = self.state(lines, turn, moment)?;
+            let state = self.state(lines, turn, reading, moment)?;
             match turn.level() {
                 Level::Organization => {
                     let key = self.identity.organization.as_ref();
@@ -123,7 +132,13 @@ impl<'a> Path<'a> {
         if self.book.is_latest() { Ok(states) } else { Err(Stopped::Changed) }
     }
 
-    fn state(&self, lines: &Lines, turn: Turn<'a>, moment: &Moment<'_>) -> Result<State, Stopped> {
+    fn state(
+        &self,
+        lines: &Lines,
+        turn: Turn<'a>,
+        reading: Reading,
+        moment: &Moment<'_>,
+    ) -> Result<State, Stopped> {
         let rules = self.rules.level(turn.level());
         match turn {
             Turn::Absent(newcomer) => {
@@ -131,7 +146,10 @@ impl<'a> Path<'a> {
                 Ok(State { words, standing: Standing::GOOD })
             }
             Turn::There(stop) => {
-                let seen = stop.line.snapshot();
+                let seen = match reading {
+                    Reading::Held => stop.line.snapshot(),
+                    Reading::Spent => lines.spent(self.book, stop.home, moment).ok_or(Stopped::Changed)?,
+                };
                 if stop.key.is_some_and(|key| !seen.holds(key)) {
                     return Err(Stopped::Changed);
                 }

@@ -55,11 +55,24 @@ impl Lines {
         }
     }
 
+    /// Whether what is spent at a place may grow without a write to its line, since parts of that are leased.
+    pub(crate) fn is_leased(&self, place: usize) -> bool {
+        let home = match self.room(place) {
+            Some(Room::Arena(home)) => Some(home),
+            Some(Room::Subjects(_, level, slot)) => {
+                u32::try_from(slot).ok().map(|slot| Home::of(level, slot))
+            }
+            None => None,
+        };
+        home.and_then(|home| self.line(home)).is_some_and(|line| line.head().may_be_leased())
+    }
+
     /// What is at a place, in words under the rules in force; `None` where nobody is.
     pub(crate) fn kept(&self, book: &Book, place: usize, moment: &Moment<'_>) -> Option<Found> {
         match self.room(place)? {
             Room::Subjects(subjects, level, slot) => {
-                subjects.kept(book, slot, moment).map(|kept| Found::Subject(level, kept))
+                let spent = |slot| self.spent(book, Home::of(level, slot), moment);
+                subjects.kept(book, slot, spent, moment).map(|kept| Found::Subject(level, kept))
             }
             Room::Arena(home) => {
                 let seen = self.spent(book, home, moment)?;
@@ -82,7 +95,8 @@ impl Lines {
 
     /// What is at the place of a subject of `level`.
     pub(crate) fn kept_of(&self, book: &Book, level: Level, key: &Key, moment: &Moment<'_>) -> Option<Found> {
-        let kept = self.subjects(level)?.kept_of(book, key, moment)?;
+        let spent = |slot| self.spent(book, Home::of(level, slot), moment);
+        let kept = self.subjects(level)?.kept_of(book, key, spent, moment)?;
         Some(Found::Subject(level, kept))
     }
 

@@ -23,7 +23,7 @@ use crate::{
     decision::Level,
     id::Identity,
     lease,
-    line::{Head, Held, Version, Word},
+    line::{Head, Held, Line, Refunds, Version, Word},
     meter::{Cost, MAX_METERS, Meter},
     policy::{
         book::Book,
@@ -42,7 +42,7 @@ pub(crate) struct Lane<'a> {
     pub(super) rules: &'a TierPlan,
     pub(super) identity: &'a Identity,
     pub(super) lines: &'a Lines,
-    /// Anything in the organization's place for a caller without one; on a lease, the stripe in the tier's.
+    /// Anything in the organization's place for a caller without one; on a lease, the stripe in the place of the line.
     pub(super) heads: [Head<'a>; PLAIN],
     /// Of account and organization.
     pub(super) homes: [Home; TOTAL],
@@ -59,7 +59,8 @@ pub(crate) type Seen = [Version; PLAIN];
 pub(crate) enum Course {
     /// Nothing: the buckets are to be asked.
     Straight,
-    /// A rule is no plain rate; or a stripe may hold a lease on the tier's total; or there is an exception for that.
+    /// A rule is no plain rate; or a stripe may hold a lease on the organization's line or the tier's total; or there is an
+    /// exception for that.
     Winding,
     /// The caller has terms of its own.
     Guarded,
@@ -77,13 +78,44 @@ pub(crate) enum Course {
 /// Whose line another has written to since the look.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lost {
-    /// The account's, or the organization's.
-    Own,
+    Account,
+    Organization,
     Total,
 }
 
 /// Of one meter that is spent, a plain caller's buckets and what their words become.
 type Next<'a> = (&'a [Option<StraightRate>; PLAIN], [u64; PLAIN]);
+
+/// Where the rates of a level are charged.
+#[derive(Clone, Copy)]
+enum Buckets<'a> {
+    Line(Head<'a>),
+    /// A stripe, and what the line keeps of what its buckets gave back.
+    Leased(Line<'a>, Refunds<'a>),
+}
+
+impl Buckets<'_> {
+    /// What a word becomes; `None` if the bucket, or the lease on it, has not the amount.
+    #[inline(always)]
+    fn charge(&self, rate: &StraightRate, amount: u64, now: u64) -> Option<u64> {
+        match self {
+            Buckets::Line(head) => {
+                rate::charge_plainly(&rate.ticks, head.word_at(rate.place).load(), amount, now)
+            }
+            Buckets::Leased(stripe, refunds) => {
+                lease::serve_plainly(stripe, rate, refunds.of_rate(usize::from(rate.rate)), amount, now)
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn store(&self, rate: &StraightRate, word: u64) {
+        match self {
+            Buckets::Line(head) => head.word_at(rate.place).store(word),
+            Buckets::Leased(stripe, _) => lease::set_low(stripe, rate, word),
+        }
+    }
+}
 
 /// A bucket's answer to a plain caller.
 pub(super) enum Answer<'a> {
@@ -177,24 +209,23 @@ impl<'a> Lane<'a> {
         if strange != 0 {
             return (Course::Unclear, seen);
         }
-        if factors != 0 || may_be_new(self.rules) && is_new(self.rules, self.identity, &moment()) {
+        if factors != 0 && !is_only_leased(*account, *organization)
+            || may_be_new(self.rules) && is_new(self.rules, self.identity, &moment())
+        {
             return (Course::Guarded, seen);
         }
-        (if total.factor_word() == 0 { Course::Straight } else { Course::Winding }, seen)
+        (if factors | total.factor_word() == 0 { Course::Straight } else { Course::Winding }, seen)
     }
 
     /// Asks the buckets, and if all admit charges every line as it was looked at; else none.
     #[inline(always)]
     pub(crate) fn go(&self, ask: (&Cost, u64), seen: Seen, note: &mut impl Note) -> Result<(), Course> {
-        let total = self.heads[TOTAL];
-        let of_total = |rate: &StraightRate, amount| {
-            rate::charge_plainly(&rate.ticks, total.word_at(rate.place).load(), amount, ask.1)
-        };
-        let to_total = |rate: &StraightRate, word| total.word_at(rate.place).store(word);
-        self.go_by(ask, seen, note, of_total, to_total)
+        let [_, organization, total] = self.heads.map(Buckets::Line);
+        self.go_by(ask, seen, note, (organization, total))
     }
 
-    /// As [`go`](Lane::go) goes, where threads have met on the tier's total: the thread's leases stand in for its buckets.
+    /// As [`go`](Lane::go) goes, where threads have met on the tier's total or on the organization's line: the thread's leases
+    /// stand in for its buckets.
     #[inline(never)]
     pub(crate) fn go_leased(
         mut self,
@@ -202,29 +233,45 @@ impl<'a> Lane<'a> {
         mut seen: Seen,
         note: &mut impl Note,
     ) -> Result<(), Course> {
-        let (total, tier) = (self.heads[TOTAL], self.identity.tier.as_u8());
-        if total.is_marked() || !total.is_hot(ask.1) {
-            return Err(Course::Winding);
-        }
-        let stripe = self.lines.leases.stripe(tier).ok_or(Course::Winding)?;
-        (self.heads[TOTAL], seen[TOTAL]) = (stripe.head(), stripe.head().version().ok_or(Course::Busy)?);
+        let (line, version) = (self.heads[1], seen[1]);
+        let organization = if self.in_organization() && line.may_be_leased() {
+            let leased = self.lease(1, &mut seen, ask.1)?;
+            // Whoever gives these stripes to another organization has taken them from this one, and then writes them.
+            if !line.is_still(version) && !mutant("serve_from_anothers_lease") {
+                return Err(Course::Busy);
+            }
+            leased
+        } else {
+            Buckets::Line(line)
+        };
+        let total = match self.heads[TOTAL].factor_word() {
+            0 => Buckets::Line(self.heads[TOTAL]),
+            _ => self.lease(TOTAL, &mut seen, ask.1)?,
+        };
         if !self.book.is_latest() {
             return Err(Course::Unclear);
         }
-        let lines = self.lines;
-        let of_total = |rate: &StraightRate, amount| {
-            let refunded = lines.refunded_of_total(tier, rate.rate);
-            lease::serve_plainly(&stripe, rate, refunded, amount, ask.1)
-        };
-        let to_total = |rate: &StraightRate, low| lease::set_low(&stripe, rate, low);
-        match self.go_by(ask, seen, note, of_total, to_total) {
+        match self.go_by(ask, seen, note, (organization, total)) {
             // By whom is found out where all kinds of leases are asked.
             Err(Course::Refused(..)) => Err(Course::Winding),
             gone => gone,
         }
     }
 
-    /// Asks the buckets, those of the tier's total by `of_total`, and charges them, those by `to_total`. What is read may not
+    /// The calling thread's stripe of what is leased at a level, in the place of the line.
+    #[inline(always)]
+    fn lease(&mut self, level: usize, seen: &mut Seen, now: u64) -> Result<Buckets<'a>, Course> {
+        let line = self.heads[level];
+        if line.is_marked() || !line.is_hot(now) {
+            return Err(Course::Winding);
+        }
+        let stripe = line.lot().and_then(|lot| self.lines.leases.stripe(lot)).ok_or(Course::Winding)?;
+        (self.heads[level], seen[level]) = (stripe.head(), stripe.head().version().ok_or(Course::Busy)?);
+        let home = self.homes.get(level).copied().unwrap_or(Home::total(self.identity.tier.as_u8()));
+        Ok(Buckets::Leased(stripe, self.lines.refunds(home)))
+    }
+
+    /// Asks the buckets, those of organization and total where they are said to be, and charges them. What is read may not
     /// belong together; the versions tell, when they are compared.
     #[inline(always)]
     fn go_by(
@@ -232,10 +279,9 @@ impl<'a> Lane<'a> {
         (cost, now): (&Cost, u64),
         seen: Seen,
         note: &mut impl Note,
-        of_total: impl Fn(&StraightRate, u64) -> Option<u64>,
-        to_total: impl Fn(&StraightRate, u64),
+        (organization, total): (Buckets<'a>, Buckets<'a>),
     ) -> Result<(), Course> {
-        let [account, organization, _] = self.heads;
+        let account = Buckets::Line(self.heads[0]);
         let straights = self.rules.straights(self.in_organization());
         let mut next: ArrayVec<Next<'a>, MAX_METERS> = ArrayVec::new();
         for meter in cost.spent() {
@@ -245,27 +291,23 @@ impl<'a> Lane<'a> {
                 return Err(Course::Refused(meter, 0));
             }
             let mut words = [0; PLAIN];
-            for (level, (head, rate)) in [account, organization].iter().zip(&straight.rates).enumerate() {
-                if let Some(StraightRate { ticks, place, .. }) = rate {
-                    let becomes = rate::charge_plainly(ticks, head.word_at(*place).load(), amount, now);
-                    words[level] = becomes.ok_or(Course::Refused(meter, level as u8))?;
+            for (level, buckets) in [&account, &organization, &total].into_iter().enumerate() {
+                if let Some(rate) = &straight.rates[level] {
+                    words[level] =
+                        buckets.charge(rate, amount, now).ok_or(Course::Refused(meter, level as u8))?;
                 }
-            }
-            if let Some(rate) = &straight.rates[TOTAL] {
-                words[TOTAL] = of_total(rate, amount).ok_or(Course::Refused(meter, TOTAL as u8))?;
             }
             // There is room for every meter.
             let _ = next.try_push((&straight.rates, words));
         }
         let guards = self.lock(seen).map_err(Course::Lost)?;
         for (rates, words) in &next {
-            for ((head, rate), word) in [account, organization].iter().zip(*rates).zip(words) {
+            for ((buckets, rate), word) in
+                [&account, &organization, &total].into_iter().zip(*rates).zip(words)
+            {
                 if let Some(rate) = rate {
-                    head.word_at(rate.place).store(*word);
+                    buckets.store(rate, *word);
                 }
-            }
-            if let Some(rate) = &rates[TOTAL] {
-                to_total(rate, words[TOTAL]);
             }
         }
         self.finish(guards, (cost, now), note);
@@ -283,9 +325,11 @@ impl<'a> Lane<'a> {
             seen
         };
         let [account, organization, total] = &self.heads;
-        let account = account.lock_at(seen[0]).ok_or(Lost::Own)?;
-        let organization =
-            if self.in_organization() { Some(organization.lock_at(seen[1]).ok_or(Lost::Own)?) } else { None };
+        let account = account.lock_at(seen[0]).ok_or(Lost::Account)?;
+        let organization = match self.in_organization() {
+            true => Some(organization.lock_at(seen[1]).ok_or(Lost::Organization)?),
+            false => None,
+        };
         let total = total.lock_at(seen[TOTAL]).ok_or(Lost::Total)?;
         Ok(Guards { account, organization, total })
     }
@@ -360,6 +404,12 @@ impl<'a> Lane<'a> {
             Step::Admit(next) => Answer::Admit(place, next),
         }
     }
+}
+
+/// Whether nothing is to be seen to at an account and its organization but leases. By value, as `lone_refusal`.
+#[inline(never)]
+fn is_only_leased(account: Head<'_>, organization: Head<'_>) -> bool {
+    account.factor_word() == 0 && organization.may_be_leased() && !organization.is_marked()
 }
 
 /// Lets go of the guard of a line that was charged.

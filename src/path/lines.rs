@@ -1,16 +1,15 @@
 //! All lines of a limiter, and where each is.
 
-use super::Ask;
 use crate::{
     bucket::{self, Moment},
     decision::Level,
     id::{Key, Places},
-    lease::{Leases, Total},
-    line::{Guard, Head, Line, Meta, Refunds, Snapshot},
+    lease::Leases,
+    line::{Guard, Head, Line, Meta, Refunds},
     policy::{
         book::Book,
         exception::Scope,
-        plan::{MAX_COHORTS, MAX_RULES, Plan, TierPlan, Under, Words},
+        plan::{MAX_COHORTS, MAX_RULES, Plan, Under, Words},
     },
     sync::{AtomicU64, Ordering},
     table::{Arena, OutOfMemory, Subjects},
@@ -131,7 +130,11 @@ impl Lines {
             )?,
             tiers,
             cohorts,
-            leases: Leases::new(room.tiers, room.of(Level::Tier).rules),
+            leases: Leases::new(
+                room.tiers,
+                capacity.organizations > 0,
+                room.of(Level::Tier).rules.max(room.of(Level::Organization).rules),
+            ),
             moves: Moves::default(),
         })
     }
@@ -182,14 +185,14 @@ impl Lines {
             return false;
         }
         guard.mark(marked);
-        let under = guard.meta().under();
+        let tier = guard.meta().under().tier();
         drop(guard);
-        // What is leased of a total was charged by its own terms; nobody leases from a marked one.
-        if let (Scope::Tier(_), Some(rules)) = (scope, book.rules(under)) {
-            self.recall(book, rules, moment);
-        }
-        if let (true, Some(home)) = (marked, home) {
-            self.except(book, (scope, home, key), under.tier(), moment);
+        if let Some(home) = home {
+            // What is leased was charged by the line's own terms; nobody leases from a marked one.
+            self.recall(book, home, moment);
+            if marked {
+                self.except(book, (scope, home, key), tier, moment);
+            }
         }
         true
     }
@@ -226,20 +229,6 @@ impl Lines {
         self.tiers.head(first_slot(tier))
     }
 
-    /// What the bucket of a rate of a tier's total ever gave back.
-    #[inline]
-    pub(super) fn refunded_of_total(&self, tier: u8, rate: u8) -> u64 {
-        self.tiers.refunded(first_slot(tier), rate)
-    }
-
-    /// Gives the calling thread a new share of the total of `tier`, if that is hot, or just became so because the thread
-    /// has `collided` with another there.
-    pub(super) fn refill(&self, book: &Book, rules: &TierPlan, collided: bool, ask: &Ask<'_>) {
-        if let Some(total) = self.to_lease_from(book, rules) {
-            self.leases.refill(total, collided, ask.cost, &ask.moment);
-        }
-    }
-
     /// Takes the guard of a line, once it is under the rules in force for its tier or, of a subject, for `tier`; `None` if the
     /// book is not the latest, or the line is not that of `key`.
     pub(super) fn take(
@@ -258,12 +247,14 @@ impl Lines {
             return Some(guard);
         }
         let level = home.level();
-        if level == Level::Tier && guard.may_be_leased() {
+        if guard.may_be_leased() {
             // What is leased is in the order of the rules that it was leased under.
-            let old = book.rules(from)?;
             drop(guard);
-            self.recall(book, old, moment);
+            self.recall(book, home, moment);
             guard = self.line(home)?.lock();
+            if key.is_some_and(|key| !guard.holds(key)) {
+                return None;
+            }
             if guard.may_be_leased() || guard.meta().under() != from || !book.is_latest() {
                 return None;
             }
@@ -307,33 +298,15 @@ impl Lines {
             place -= arena.slots();
         }
         match place.checked_sub(self.accounts.slots()) {
-            None => self.accounts.bring_over(book, place, moment),
-            Some(place) => self.organizations.bring_over(book, place, moment),
+            None => {
+                self.accounts.bring_over(book, place, moment);
+            }
+            Some(place) => {
+                while !self.organizations.bring_over(book, place, moment) && book.is_latest() {
+                    self.recall(book, Home::Organization(place as u32), moment);
+                }
+            }
         }
-    }
-
-    /// Takes back all leases on the total of `tier`. Answers whether there were any.
-    pub(super) fn recall(&self, book: &Book, rules: &TierPlan, moment: &Moment<'_>) -> bool {
-        self.to_lease_from(book, rules).is_some_and(|total| self.leases.recall(total, moment))
-    }
-
-    /// A copy of a line, and of a tier's total without what is leased of it: that is not spent.
-    pub(super) fn spent(&self, book: &Book, home: Home, moment: &Moment<'_>) -> Option<Snapshot> {
-        let seen = self.line(home)?.snapshot();
-        let rules = book.rules(seen.meta.under()).filter(|_| home.level() == Level::Tier);
-        let total = rules.and_then(|rules| self.to_lease_from(book, rules));
-        Some(total.and_then(|total| self.leases.spent(total, moment)).unwrap_or(seen))
-    }
-
-    fn to_lease_from<'a>(&'a self, book: &'a Book, rules: &'a TierPlan) -> Option<Total<'a>> {
-        let home = Home::total(rules.under.tier());
-        Some(Total {
-            book,
-            under: rules.under,
-            rules: &rules.total,
-            line: self.line(home)?,
-            refunds: self.refunds(home),
-        })
     }
 
     #[inline]
@@ -347,6 +320,7 @@ impl Lines {
     }
 
     /// The cold part of a line, for who has its guard.
+    #[inline]
     pub(super) fn refunds(&self, home: Home) -> Refunds<'_> {
         match home {
             Home::Account(slot) => self.accounts.refunds(slot),

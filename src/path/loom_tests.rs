@@ -2,10 +2,10 @@
 
 use loom::{sync::Arc, thread};
 
-use super::{Around, Ask, Hints, Hold, Home, Lane, Lines, Note, Path, Spend};
+use super::{Around, Ask, Course, Hints, Hold, Home, Lane, Lines, Note, Path, Spend};
 use crate::{
-    bucket::{Factor, Moment},
-    id::{Fingerprints, Id, Identity, Tier},
+    bucket::{self, Factor, Mode, Moment},
+    id::{Fingerprints, Id, Identity, Organization, Tier, Zone},
     line::{
         Standing,
         loom_tests::{explore, level_of, plan_of},
@@ -13,7 +13,7 @@ use crate::{
     meter::{Cost, Meter},
     policy::{
         book::Book,
-        plan::{LevelPlan, Limit, Under},
+        plan::{Capacity, LevelPlan, Limit, Plan, Under},
         rate::Rate,
     },
     time::Anchor,
@@ -192,5 +192,87 @@ fn loom_charge_and_factor() {
         assert!(other.join().unwrap());
         let price = if charged_before { 1 } else { 10 };
         assert_eq!(line.snapshot().words[0], price << rate.shift);
+    });
+}
+
+/// A moment at which what was hot at [`MOMENT`] is not any more.
+const LATER: Moment<'static> = Moment::new(1 << 30, Anchor::new(0), &[]);
+
+/// Two organizations, of which the first has the only stripes, and the accounts 1 and 2 in them; one token is leased.
+fn two_organizations(own: Limit, shared: Limit) -> Arc<World> {
+    let plan = plan_of([level_of(own), level_of(shared), LevelPlan::default()]);
+    let plan = Plan { capacity: Capacity { organizations: 1, ..plan.capacity }, ..plan };
+    let fingerprints = Fingerprints::new([1; 16]);
+    let lines = Lines::new(&plan, &fingerprints.places()).unwrap();
+    let world = World { book: std::sync::Arc::new(Book::new(plan)), lines, fingerprints };
+    for account in [1, 2] {
+        let identity = world.member(account);
+        Path::find(&world.lines, &world.book, &identity).unwrap().enter(&world.lines, &MOMENT).unwrap();
+    }
+    world.collide(1, &MOMENT);
+    assert!(world.lines.line(world.organization(1)).unwrap().head().may_be_leased());
+    Arc::new(world)
+}
+
+impl World {
+    /// The account in an organization of its own.
+    fn member(&self, account: u64) -> Identity {
+        let key = self.fingerprints.key(Id::Integer(account));
+        self.identity(account).in_organization(Organization { key, zone: Zone::default() })
+    }
+
+    fn organization(&self, account: u64) -> Home {
+        let key = self.fingerprints.key(Id::Integer(account));
+        Home::Organization(self.lines.organizations.find(&key).unwrap().0)
+    }
+
+    /// As if the account had met another of its organization.
+    fn collide(&self, account: u64, moment: &Moment<'static>) {
+        let ask = Ask { cost: &one(), mode: Mode::Spend, moment: *moment };
+        let rules = &self.book.plan.tiers[0];
+        self.lines.refill(&self.book, (self.organization(account), rules), true, &ask);
+    }
+
+    /// Spends one of an organization's member by what its thread has on lease; whether it was there.
+    fn spend_leased(&self, account: u64) -> bool {
+        let (identity, cost) = (self.member(account), one());
+        let lane = Lane::find(&self.lines, &self.book, &identity, Hints::default()).unwrap();
+        loop {
+            let (course, seen) = lane.look(|| MOMENT);
+            let gone = match course {
+                Course::Winding => lane.go_leased((&cost, MOMENT.now), seen, &mut Spend),
+                Course::Straight => return false,
+                course => Err(course),
+            };
+            match gone {
+                Ok(()) => return true,
+                // It has just been taken back.
+                Err(Course::Winding | Course::Unclear) => return false,
+                Err(_) => thread::yield_now(),
+            }
+        }
+    }
+}
+
+/// An organization's member is served from a lease while its stripes are given to another organization: what it was served
+/// is its own's. Mutant: `serve_from_anothers_lease`.
+#[test]
+fn loom_stripes_change_hands() {
+    explore(|| {
+        let rate = |burst| Rate::new(1, 1_000_000_000_000, burst, 0, 1).unwrap();
+        let (own, shared) = (rate(1_000), rate(4_096));
+        let world = two_organizations(Limit::Rate(own), Limit::Rate(shared));
+        let other = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.spend_leased(1))
+        };
+        world.collide(2, &LATER);
+        let served = u64::from(other.join().unwrap());
+        let spent = |account| {
+            let seen = world.lines.spent(&world.book, world.organization(account), &LATER).unwrap();
+            bucket::used(&Limit::Rate(shared), seen.words[0], &LATER)
+        };
+        assert!(world.lines.line(world.organization(2)).unwrap().head().may_be_leased());
+        assert_eq!((spent(1), spent(2)), (served, 0));
     });
 }

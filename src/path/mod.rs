@@ -20,6 +20,7 @@ mod enter;
 mod judge;
 mod keep;
 mod lane;
+mod leased;
 mod lines;
 #[cfg(all(test, tollgate_loom))]
 mod loom_tests;
@@ -32,6 +33,7 @@ mod terms;
 
 pub(crate) use around::Around;
 pub(crate) use enter::Path;
+pub(crate) use judge::Reading;
 pub(crate) use keep::Found;
 pub(crate) use lane::{Course, Lane, Seen};
 pub(crate) use lines::{Home, Lines};

@@ -152,8 +152,7 @@ impl Hold {
             }
             let refunds = lines.refunds(held.home);
             guard.close_permit();
-            // Of a tier's total alone.
-            let leased = level == Level::Tier && guard.may_be_leased();
+            let leased = guard.may_be_leased();
             let none_open = guard.open_permits() == 0;
             // Read under the guard, so that it is no earlier than any charge: what is given back depends on it. Only where
             // it does.

@@ -12,17 +12,29 @@ use crate::{
     },
 };
 
+/// Times that leases are taken back from an organization which is to be tightened; what threads have taken since is lost.
+const RECALLS: usize = 4;
+
 impl Lines {
     /// Multiplies the costs of the subject at `home` by `factor` until `until`. Whether it is still there.
     pub(crate) fn tighten(
         &self,
-        home: Home,
-        generation: u32,
+        book: &Book,
+        (home, generation): (Home, u32),
         (factor, until): (Factor, u64),
-        now: u64,
+        moment: &Moment<'_>,
     ) -> bool {
         let Some(mut guard) = self.guard_of(home, generation) else { return false };
-        let standing = guard.standing(now);
+        for _ in 0..RECALLS {
+            if !guard.may_be_leased() {
+                break;
+            }
+            drop(guard);
+            self.recall(book, home, moment);
+            let Some(again) = self.guard_of(home, generation) else { return false };
+            guard = again;
+        }
+        let standing = guard.standing(moment.now);
         let until = if standing.cohort == 0 { until } else { standing.until.max(until) };
         set(&mut guard, Standing { factor, until, ..standing });
         true

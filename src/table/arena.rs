@@ -5,7 +5,7 @@ use crate::{
     bucket::KEPT_WORDS,
     line::{CacheLine, Head, Line, Refunds},
     policy::plan::lines_for,
-    sync::{AtomicU64, Ordering},
+    sync::AtomicU64,
 };
 
 #[derive(Debug)]
@@ -66,6 +66,7 @@ impl Arena {
     }
 
     /// The cold part of that line, for who has its guard.
+    #[inline]
     pub(crate) fn refunds(&self, slot: u32) -> Refunds<'_> {
         match &self.cold {
             Cold::Open(pool) => pool.of(slot),
@@ -90,14 +91,6 @@ impl Arena {
             Cold::Open(pool) => pool.missed(),
             Cold::Each(..) => 0,
         }
-    }
-
-    /// What the bucket of the `rate`th rate of that line ever gave back, where every line has its cold part.
-    #[inline]
-    pub(crate) fn refunded(&self, slot: u32, rate: u8) -> u64 {
-        let Cold::Each(words, stride) = &self.cold else { return 0 };
-        let place = slot as usize * stride + usize::from(rate) * KEPT_WORDS;
-        words.get(place).map_or(0, |word| word.load(Ordering::Relaxed))
     }
 
     pub(crate) fn bytes(&self) -> usize {

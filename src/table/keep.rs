@@ -12,7 +12,7 @@ use super::{
 use crate::{
     bucket::{self, Moment},
     id::{KeptId, Key},
-    line::{Stamp, Standing},
+    line::{Snapshot, Stamp, Standing},
     policy::{
         book::Book,
         plan::{MAX_RULES, Under},
@@ -91,14 +91,21 @@ impl Subjects {
         table.arena.head(slot).map(|head| head.stamp())
     }
 
-    /// Who is there, and what it owes; `None` where nobody is.
-    pub(crate) fn kept(&self, book: &Book, slot: usize, moment: &Moment<'_>) -> Option<Kept> {
+    /// Who is there, and what it owes; `None` where nobody is. `spent` reads the line in a slot.
+    pub(crate) fn kept(
+        &self,
+        book: &Book,
+        slot: usize,
+        spent: impl Fn(u32) -> Option<Snapshot>,
+        moment: &Moment<'_>,
+    ) -> Option<Kept> {
         let (table, place) = self.at(slot);
-        let seen = table.arena.line(place)?.snapshot();
+        let is_parked = slot >= self.table.arena.slots();
+        let seen = if is_parked { table.arena.line(place)?.snapshot() } else { spent(place)? };
         let id = seen.id()?;
         let from = seen.meta.under();
         let to = Under::new(from.tier(), book.current());
-        let words = if slot >= self.table.arena.slots() {
+        let words = if is_parked {
             self.unpacked(book, &seen.words, from, to, moment)
         } else if from == to {
             seen.words
@@ -115,13 +122,19 @@ impl Subjects {
     }
 
     /// The same of a subject, wherever it is.
-    pub(crate) fn kept_of(&self, book: &Book, key: &Key, moment: &Moment<'_>) -> Option<Kept> {
+    pub(crate) fn kept_of(
+        &self,
+        book: &Book,
+        key: &Key,
+        spent: impl Fn(u32) -> Option<Snapshot>,
+        moment: &Moment<'_>,
+    ) -> Option<Kept> {
         let (id, lines) = (KeptId::new(key.words, key.kind)?, self.table.arena.slots());
         // Again where it was just moving from one to the other.
         (0..4).find_map(|_| {
             let line = self.table.find(key).map(|(slot, _)| slot as usize);
             let slot = line.or_else(|| self.parked.find(key).map(|(slot, _)| lines + slot as usize));
-            self.kept(book, slot?, moment).filter(|kept| kept.id == id)
+            self.kept(book, slot?, &spent, moment).filter(|kept| kept.id == id)
         })
     }
 

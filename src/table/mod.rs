@@ -255,6 +255,7 @@ impl Subjects {
         }
         let Some(rules) = self.rules(book, seen.meta.under()) else { return false };
         seen.standing(moment.now) == Standing::GOOD
+            && !seen.may_be_leased()
             && rules.rules.iter().zip(&seen.words).all(|(rule, word)| {
                 bucket::is_idle(&rule.limit, *word, moment)
                     || (self.parked.arena.slots() > 0 && rule.limit.outlives_idling())
@@ -275,7 +276,8 @@ impl Subjects {
         if guard.open_permits() != 0 && !mutant("replacement_ignores_permits") {
             return false;
         }
-        if guard.standing(moment.now) != Standing::GOOD {
+        // What is leased of it comes back first.
+        if !guard.is_in_good_standing(moment.now) {
             return false;
         }
         let words = guard.snapshot().words;
@@ -401,24 +403,30 @@ impl Subjects {
         self.table.arena.slots() + self.parked.arena.slots()
     }
 
-    /// Brings what is in the `slot`th of them under the plan in force, if it is not.
+    /// Brings what is in the `slot`th of them under the plan in force, if it is not; `false` where parts of it are leased.
     ///
     /// Takes the guard even of those that hold nobody: whoever is about to fill one by an earlier book then sees this one.
-    pub(crate) fn bring_over(&self, book: &Book, slot: usize, moment: &Moment<'_>) {
+    pub(crate) fn bring_over(&self, book: &Book, slot: usize, moment: &Moment<'_>) -> bool {
         let (table, slot, is_parked) = match slot.checked_sub(self.table.arena.slots()) {
             None => (&self.table, slot, false),
             Some(slot) => (&self.parked, slot, true),
         };
-        let Some(line) = u32::try_from(slot).ok().and_then(|slot| table.arena.line(slot)) else { return };
+        let Some(line) = u32::try_from(slot).ok().and_then(|slot| table.arena.line(slot)) else {
+            return true;
+        };
         let mut guard = line.lock();
         let from = guard.meta().under();
         let to = Under::new(from.tier(), book.current());
         if from == to || guard.meta().kind() == 0 || !book.is_latest() {
-            return;
+            return true;
         }
-        let (Some(old), Some(new)) = (self.rules(book, from), self.rules(book, to)) else { return };
+        let (Some(old), Some(new)) = (self.rules(book, from), self.rules(book, to)) else { return true };
+        if guard.may_be_leased() {
+            return false;
+        }
         if old.counts_like(new) {
-            return guard.relabel(to);
+            guard.relabel(to);
+            return true;
         }
         let words = guard.snapshot().words;
         let words = if is_parked {
@@ -427,6 +435,7 @@ impl Subjects {
             bucket::convert(old, new, &words, moment)
         };
         guard.convert(moment.now, to, &words, table.arena.refunds(slot as u32));
+        true
     }
 
     /// How many permits were opened without room for what they note of rates.

@@ -74,7 +74,9 @@ fn keeps_the_bound(rate: &Rate, schedule: &[(u64, Operation)], evaporating: bool
                 word = give_back(&limit, (word, kept.refunded), leases[stripe], &late);
                 leases[stripe] = Lease::default();
                 kept = kept.afresh(word);
-                if let Some((charged, lease)) = bite(&limit, (word, kept.refunded), 0, parts, &moment) {
+                if let Some((charged, lease)) =
+                    bite(&limit, (word, kept.refunded), (0, parts, u64::MAX), &moment)
+                {
                     word = charged;
                     kept = kept.afresh(word);
                     leases[stripe] = lease;
@@ -136,7 +138,7 @@ fn counts_come_out_even() {
     let moment = Moment::new(0, Anchor::new(0), &[]);
     for (limit, before) in [(Limit::Budget { limit: 1_000 }, 100), (Limit::Budget { limit: UNLIMITED }, 100)]
     {
-        let (word, mut lease) = bite(&limit, (before, 0), 0, 10, &moment).unwrap();
+        let (word, mut lease) = bite(&limit, (before, 0), (0, 10, u64::MAX), &moment).unwrap();
         let mut served = 0;
         while let Some(low) = serve(&limit, lease, 0, 7, &moment).filter(|_| served < 700) {
             lease.low = low;
