@@ -20,8 +20,9 @@
 //!   charging and settling, takes all leases back before. An organization's slot is not given away while it says so.
 //! - Whoever serves from a stripe has read its version before he found that the line, his organization's, still says so: from
 //!   then on, who gives the lot to another writes the stripe.
-//! - Guards are taken in this order: stripes of one lot, lowest first, then the line. No stripe is waited for under the guard
-//!   of any line.
+//! - Guards are taken in this order: the stripes of a lot, lowest first, then the line that it is for; all of an organization
+//!   before any of a total's. Under the guards of what comes earlier on a path a stripe may be waited for, under that of its own
+//!   line never.
 //!
 //! | stripe's word | what |
 //! |---|---|
@@ -158,7 +159,8 @@ impl Leases {
             return false;
         };
         let mut stripes = self.lock_all(lot);
-        if owner.load(Ordering::Relaxed) != from.map_or(NOBODY, u64::from) || !is_free() {
+        let is_free = mutant("hand_over_without_second_look") || is_free();
+        if owner.load(Ordering::Relaxed) != from.map_or(NOBODY, u64::from) || !is_free {
             return false;
         }
         owner.store(u64::from(to), Ordering::Relaxed);
@@ -259,7 +261,7 @@ impl Leases {
         if !collided && !guard.is_hot(moment.now) {
             return true;
         }
-        if !leased {
+        if !leased && !mutant("stripes_keep_what_was_lost") {
             // What is left there was forgotten when the line was written otherwise.
             for stripe in &mut stripes {
                 (0..rules.rules.len()).for_each(|rule| set_lease(stripe, rule, Lease::default()));

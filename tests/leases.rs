@@ -10,7 +10,7 @@ use std::sync::{
 
 use std::time::Duration;
 
-use tollgate::{Cost, Identity, Level, Limiter, ManualClock, Meter, Override, Plan, RuleState, Whom};
+use tollgate::{Cost, Identity, Level, Limiter, ManualClock, Meter, Override, Plan, RuleState, Signal, Whom};
 
 const THREADS: u64 = 4;
 /// Rounds in which threads may fail to meet, on a machine that has other work.
@@ -214,7 +214,7 @@ fn leases_outlive_whatever_is_done_to_their_line() {
                     let other = if world.level == Level::Tier { "one" } else { "two" };
                     let callers = [world.caller_in("one", thread), world.caller_in(other, thread + 10)];
                     let mut mine = 0;
-                    for call in 0..10_000_u64 {
+                    for call in 0..20_000_u64 {
                         let caller = &callers[usize::from(call / 1_000 % 4 == 3)];
                         match call % 50 {
                             0 => {
@@ -272,6 +272,157 @@ fn leases_outlive_whatever_is_done_to_their_line() {
         assert_eq!(world.used(), [spent, spent]);
         true
     });
+}
+
+/// While threads draw on what is leased of an organization's rate, it is tightened and released, granted an override and
+/// lost it, reloaded, and moved between tiers and zones: what was admitted over any interval keeps the bound. So it does where
+/// accounts have a quota besides, so that leases are asked along the longer way.
+#[test]
+fn a_leased_organization_is_never_over_whatever_is_done_to_it() {
+    const BURST: u64 = 100_000;
+    const TURNS: u64 = 24;
+    for account in ["", "account.tokens = { quota = \"1_000_000_000/minute\" }\n"] {
+        let plan = |calls: u64| {
+            let tier = format!(
+                "organization.tokens = {{ rate = \"1 per 1ns\", burst = {BURST} }}\n{account}\
+                 total = \"unlimited\"\naccount.calls = {{ quota = \"{calls}/day\" }}\n"
+            );
+            let text = format!(
+                "version = 1\nmeters = [\"tokens\", \"calls\"]\nzones = [\"Asia/Tokyo\"]\n\
+                 capacity = {{ accounts = 100, organizations = 100 }}\n\
+                 [evidence]\nsignals.abuse = {{ weight = 6, cap = 12, half_life = \"1h\" }}\n\
+                 [tiers.one]\n{tier}[tiers.two]\n{tier}"
+            );
+            Plan::from_toml(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+        };
+        let met = (0..ROUNDS).any(|_| {
+            let clock = ManualClock::at_unix(1_767_571_200_000_000_000);
+            let limiter =
+                Limiter::builder(plan(9)).clock(clock.clone()).secret([7; 16]).build().expect("built");
+            let tokens = limiter.meter("tokens").expect("meter");
+            let (acme, tokyo) = (limiter.organization("acme"), limiter.zone("Asia/Tokyo").expect("a zone"));
+            let caller = |tier: &str, number: u64, moved: bool| {
+                let acme = if moved { acme.in_zone(tokyo) } else { acme };
+                limiter.identity(limiter.tier(tier).expect("tier"), number).in_organization(acme)
+            };
+            let log = Mutex::new(Vec::new());
+            let (calls, turn) = (AtomicU64::new(0), AtomicU64::new(0));
+            let mut tightened = 0;
+            std::thread::scope(|scope| {
+                for thread in 0..THREADS {
+                    let (log, calls, turn) = (&log, &calls, &turn);
+                    let (limiter, clock, caller) = (&limiter, &clock, &caller);
+                    scope.spawn(move || {
+                        let mut mine = Vec::new();
+                        for call in 0.. {
+                            let turn = turn.load(Ordering::Acquire);
+                            if turn == TURNS {
+                                break;
+                            }
+                            // All come from one tier and zone for a while, then from others.
+                            let moves = turn / 6;
+                            let tier = ["one", "two"][moves as usize % 2];
+                            let caller = caller(tier, thread, moves / 2 % 2 == 1);
+                            clock.advance_nanos(if call / 1_000 % 2 == 0 { 2 } else { 20 });
+                            let amount = 1 + (call * 7 + thread) % 16;
+                            if let Ok(receipt) = limiter.check(&caller, &Cost::of(tokens, amount)) {
+                                mine.push((receipt.at(), amount));
+                            }
+                            calls.fetch_add(1, Ordering::Relaxed);
+                        }
+                        log.lock().expect("no thread panics").append(&mut mine);
+                    });
+                }
+                let someone = caller("one", 50, false);
+                let whom = Whom::Organization(&someone);
+                for now in 0..TURNS {
+                    turn.store(now, Ordering::Release);
+                    // They draw on it meanwhile.
+                    let enough = calls.load(Ordering::Relaxed) + 20_000;
+                    while calls.load(Ordering::Relaxed) < enough {
+                        std::thread::yield_now();
+                    }
+                    let maintain = || {
+                        clock.advance_nanos(60_000_000_000);
+                        limiter.maintain();
+                    };
+                    match now % 6 {
+                        1 => {
+                            limiter.reload(plan(now + 9)).expect("the same rules");
+                        }
+                        2 => {
+                            let granted = Override::new(Duration::from_secs(60), "a test").factor(32);
+                            limiter.set_override(whom, granted).expect("there is room");
+                        }
+                        3 => {
+                            limiter.lift_override(whom);
+                        }
+                        4 => {
+                            let report = Signal { subject: whom, kind: "abuse", source: "desk", weight: 9 };
+                            limiter.signal(report).expect("there is room");
+                            (0..3).for_each(|_| maintain());
+                            let rules = limiter.explain(&someone).rules;
+                            let own = rules.iter().find(|rule| rule.level == Level::Organization);
+                            tightened += u64::from(own.expect("a rule").factor_sixteenths > 16);
+                        }
+                        5 => {
+                            limiter.pardon(whom, Duration::ZERO);
+                            maintain();
+                        }
+                        _ => {}
+                    }
+                }
+                turn.store(TURNS, Ordering::Release);
+            });
+            let mut log = log.into_inner().expect("no thread panics");
+            log.sort_unstable();
+            let mut claimed = 0;
+            for (at, amount) in &log {
+                claimed = claimed.max(*at) + amount;
+                assert!(claimed <= at + 1 + BURST, "{} over at {at}", claimed - at - 1 - BURST);
+            }
+            let admitted: u64 = log.iter().map(|(_, amount)| amount).sum();
+            assert!(admitted > BURST, "{admitted}");
+            let seen = limiter.statistics();
+            let moved = seen.tier_moves > 0 && (seen.zone_moves > 0 || account.is_empty());
+            moved && tightened > 0 && seen.leases_taken > 10 && seen.leases_recalled > 2
+        });
+        assert!(met, "threads never met");
+    }
+}
+
+/// Nothing is leased of a quota that follows the zones of organizations: threads that meet on it spend it to the token, and
+/// take turns. Of the same quota where there are no zones, they lease.
+#[test]
+fn a_quota_that_follows_zones_is_not_leased() {
+    for zones in ["", "zones = [\"Asia/Tokyo\"]\n"] {
+        let met = (0..ROUNDS).any(|_| {
+            let text = format!(
+                "version = 1\nmeters = [\"tokens\"]\n{zones}capacity = {{ accounts = 100, organizations = 10 }}\n\
+                 [tiers.one]\norganization.tokens = {{ quota = \"40_000/day\" }}\ntotal = \"unlimited\"\n"
+            );
+            let plan = Plan::from_toml(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+            let clock = ManualClock::at_unix(1_767_571_200_000_000_000);
+            let limiter = Limiter::builder(plan).clock(clock).secret([7; 16]).build().expect("built");
+            let tokens = limiter.meter("tokens").expect("meter");
+            let admitted = AtomicU64::new(0);
+            on_threads(|thread| {
+                let acme = limiter.organization("acme");
+                // One of two is in a zone of its own, which is the organization's from then on.
+                let zone = limiter.zone("Asia/Tokyo").filter(|_| thread % 2 == 1);
+                let acme = zone.map_or(acme, |zone| acme.in_zone(zone));
+                let caller = limiter.identity(limiter.tier("one").expect("tier"), thread).in_organization(acme);
+                let spends = || limiter.check(&caller, &Cost::of(tokens, 1)).is_ok();
+                let mine = (0..20_000).filter(|_| spends()).count();
+                admitted.fetch_add(mine as u64, Ordering::Relaxed);
+            });
+            assert_eq!(admitted.into_inner(), 40_000);
+            let taken = limiter.statistics().leases_taken;
+            assert!(zones.is_empty() || taken == 0, "{taken}");
+            taken > 10 || !zones.is_empty()
+        });
+        assert!(met, "threads never met");
+    }
 }
 
 /// One caller that hops between threads finds every limit exact: the whole burst, no lease.

@@ -200,7 +200,7 @@ impl Shared {
                 Err(Stopped::Refused(denial)) => {
                     // An organization or a total that has leases refuses only once they are back.
                     let is_shared = matches!(denial.level(), Level::Organization | Level::Tier);
-                    if recalled || !is_shared || !path.recall(&self.lines, &moment) {
+                    if recalled || !is_shared || note.is_none() || !path.recall(&self.lines, &moment) {
                         return Err(denial);
                     }
                     recalled = true;

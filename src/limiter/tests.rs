@@ -1,5 +1,7 @@
 //! What only the inside of the limiter can show.
 
+mod leases;
+
 use super::*;
 use crate::{bucket::Factor, decision::Level, line::Standing, path::meanwhile::meanwhile, time::ManualClock};
 

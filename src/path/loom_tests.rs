@@ -276,3 +276,45 @@ fn loom_stripes_change_hands() {
         assert_eq!((spent(1), spent(2)), (served, 0));
     });
 }
+
+/// Callers of the first organization meet again just when its stripes, unused for a while, are to be given to the other:
+/// whichever has them in the end, what was leased is not lost. Mutant: `hand_over_without_second_look`.
+#[test]
+fn loom_stripes_are_wanted_by_two() {
+    explore(|| {
+        let rate = |burst| Rate::new(1, 1_000_000_000_000, burst, 0, 1).unwrap();
+        let (own, shared) = (rate(1_000), rate(4_096));
+        let world = two_organizations(Limit::Rate(own), Limit::Rate(shared));
+        let other = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.collide(1, &LATER))
+        };
+        world.collide(2, &LATER);
+        other.join().unwrap();
+        let served = [1, 2].map(|account| u64::from(world.spend_leased(account)));
+        let spent = [1, 2].map(|account| {
+            let seen = world.lines.spent(&world.book, world.organization(account), &LATER).unwrap();
+            bucket::used(&Limit::Rate(shared), seen.words[0], &LATER)
+        });
+        assert_eq!(served.iter().sum::<u64>(), 1);
+        assert_eq!(spent, served);
+    });
+}
+
+/// What was leased of an organization that is tightened in spite of it is lost: the next who has the stripes finds nothing
+/// there. Mutant: `stripes_keep_what_was_lost`.
+#[test]
+fn loom_lost_leases_are_nobodys() {
+    explore(|| {
+        let rate = |burst| Rate::new(1, 1_000_000_000_000, burst, 0, 16).unwrap();
+        let (own, shared) = (rate(1_000), rate(4_096));
+        let world = two_organizations(Limit::Rate(own), Limit::Rate(shared));
+        let line = world.lines.line(world.organization(1)).unwrap();
+        let factor = Factor::from_sixteenths(32);
+        line.lock().set_standing(Standing { factor, cohort: 0, until: 1 << 40, marked: false });
+        world.collide(2, &MOMENT);
+        let served = u64::from(world.spend_leased(2));
+        let seen = world.lines.spent(&world.book, world.organization(2), &MOMENT).unwrap();
+        assert_eq!((served, bucket::used(&Limit::Rate(shared), seen.words[0], &MOMENT)), (1, 1));
+    });
+}
