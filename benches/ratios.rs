@@ -171,7 +171,7 @@ const ROWS: &[Row] = &[
     ("distinct accounts, one tier, two threads : one, scale", Scale, AtLeast(1.6), || {
         beside(threads::distinct::<2>(), threads::distinct::<1>())
     }),
-    ("accounts of one organization, two threads : one, scale", Scale, Aim::None, || {
+    ("accounts of one organization, two threads : one, scale", Scale, AtLeast(1.6), || {
         beside(threads::colleagues::<2>(), threads::colleagues::<1>())
     }),
     ("same account, two threads : governor three keyed, speed-up", Speedup, AtLeast(1.5), || {

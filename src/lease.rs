@@ -24,6 +24,13 @@
 //!   before any of a total's. Under the guards of what comes earlier on a path a stripe may be waited for, under that of its own
 //!   line never.
 //!
+//! # Atomics and cache lines
+//!
+//! The stripes of a lot follow each other, and each begins a cache line; those of organizations follow those of totals. A
+//! leased decision reads the line's first cache line, writes one of its stripe's for each rule that it spends of, and nothing
+//! that a thread of another stripe reads. Control words are ordered as [`line`](crate::line) says. Owners are written under the
+//! guards of all stripes of their lot and read under that of one, `Relaxed`; without one they are a hint.
+//!
 //! | stripe's word | what |
 //! |---|---|
 //! | 8n, 8n + 1, 8n + 2 | low, top and basis of the lease on rule n |

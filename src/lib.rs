@@ -14,7 +14,7 @@
 //! | `bucket` | the pure step of each kind of rule |
 //! | `line` | the buckets of one subject under one control word |
 //! | `table` | all subjects of a level in fixed memory |
-//! | `lease` | what many threads spend of a tier's total without meeting on its line |
+//! | `lease` | what many threads spend of a tier's total or an organization without meeting on its line |
 //! | `path` | the lines of one request: find, look, commit |
 //! | `evidence` | observations to evidence, evidence to factors and cohorts |
 //! | `checkpoint` | what outlives the process: format, stores, restoring |

@@ -35,7 +35,9 @@
 //! |---|---|---|
 //! | an account's or organization's line | one cache line for three rules, another for each eight more | the same, at commit: one compare-exchange, one release store |
 //! | a tier's line | the same | the same; while threads meet there, only its control word and factor are read |
-//! | a thread's stripe of it | a cache line for each rule, three words of it | at commit, while the total is hot |
+//! | an organization's line while threads meet there | its first cache line | not |
+//! | a thread's stripe of a total or an organization | a cache line for each rule, three words of it | at commit, while that is hot |
+//! | which organization has which stripes | by those who meet on an organization that has none | where stripes go to another |
 //! | the index, for an identity | one cache line of 32 tags, sometimes two | at insertion |
 //! | a cell of a thread's ring, for an observation | one cache line for all of it, which `maintain` has read since | the same |
 //! | the cold words of a line | by permits and leases | by permits, and their settlements |
@@ -51,7 +53,8 @@
 //!   left at the time, and of a rate no more than comes back in those 10 ms (or 64 requests each, where that is more); none is
 //!   taken where less than an eighth of the limit is left, and none again until half is. What they hold comes back
 //!   before a refusal by the total or the organization, and when threads meet no longer; of a rate only what nothing was
-//!   charged above since, the rest is lost, within the same bound each time. What explanations, usage and checkpoints tell is
+//!   charged above since, the rest is lost, within the same bound each time. Leases alone bring no limit below an eighth, and
+//!   below half none are taken anew, so that a rate that is asked for more than it gives delivers all of it. What explanations, usage and checkpoints tell is
 //!   without it. A lone caller, from whichever threads it calls, never sees one. Reservations take none, nor do lines with an
 //!   in-flight rule, one in shadow or with a soft threshold, or a quota that follows zones.
 //! - At most 16 organizations have leases at a time, the first that are hot; on others threads take turns as on an account.

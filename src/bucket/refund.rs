@@ -19,8 +19,9 @@
 //! have charged at most U - seen, at the worst all of it just now: Z is then at most max(Z then, S) + (U - seen), and
 //! never above max(U, S), since U >= U* is no lower than the word of a part of what U* is of.
 //!
-//! A tier's total is leased in parts ([`lease`](super::lease)), which are charged before they are served, so that the second
-//! bound does not hold while any are out: Z is taken to be U there until they are back ([`Kept::afresh`]).
+//! A tier's total, or an organization, is leased in parts ([`lease`](super::lease)), which are charged before they are
+//! served, so that the second bound does not hold while any are out: Z is taken to be U there until they are back
+//! ([`Kept::afresh`]).
 //!
 //! # What it is worth
 //!

@@ -105,7 +105,7 @@ enum Answer {
     Admitted {
         at: u64,
         amount: u64,
-        permit: Option<Permit<'static>>,
+        permit: Option<Box<Permit<'static>>>,
     },
     Refused(u64),
     /// Nothing was asked for.
@@ -188,7 +188,7 @@ impl World {
                 match limiter.reserve(&self.member(of, tier, number), &cost(amount)) {
                     Ok(permit) => {
                         let at = permit.receipt().at();
-                        Answer::Admitted { at, amount, permit: Some(permit.detach()) }
+                        Answer::Admitted { at, amount, permit: Some(Box::new(permit.detach())) }
                     }
                     Err(_) => Answer::Refused(amount),
                 }
@@ -320,7 +320,7 @@ fn run(rule: &'static str, threads: &Arc<Threads>, operations: &[Operation]) -> 
                     }
                     log.push((at, amount));
                     if let (Some(permit), Some((used, after))) = (permit, after) {
-                        open.push((index + after, of, log.len() - 1, used, permit));
+                        open.push((index + after, of, log.len() - 1, used, *permit));
                     }
                     seen.admitted += amount;
                 }
