@@ -3,19 +3,19 @@
 #![cfg(feature = "toml")]
 #![allow(clippy::disallowed_types, reason = "these count what real threads did; loom is not at work here")]
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Barrier, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
-
-use std::time::Duration;
 
 use tollgate::{Cost, Identity, Level, Limiter, ManualClock, Meter, Override, Plan, RuleState, Signal, Whom};
 
 const THREADS: u64 = 4;
-/// Rounds in which threads may fail to meet, on a machine that has other work.
-const ROUNDS: usize = 50;
-
+/// How long threads may fail to meet, on a machine that has other work.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// A limiter of which everybody shares a rule at a level.
 struct World {
     level: Level,
@@ -74,11 +74,19 @@ impl World {
     }
 }
 
+/// Whether a `round` sees enough before long. One test at a time, so that threads meet.
+fn in_some_round(round: impl Fn() -> bool) -> bool {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let begin = Instant::now();
+    std::iter::from_fn(|| (begin.elapsed() < PATIENCE).then(&round)).any(|has_seen| has_seen)
+}
+
 /// Runs `round` for each level that is leased, on a world of that rule, until threads have met there: it answers whether it
 /// has seen enough.
 fn until_they_meet(rule: &str, round: impl Fn(&World) -> bool) {
     for level in [Level::Tier, Level::Organization] {
-        let met = (0..ROUNDS).any(|_| {
+        let met = in_some_round(|| {
             let world = World::new(level, rule);
             round(&world) && world.taken() > 10
         });
@@ -86,14 +94,31 @@ fn until_they_meet(rule: &str, round: impl Fn(&World) -> bool) {
     }
 }
 
-/// Runs `work` on each thread with its number.
+/// Runs `work` on each thread with its number, all from one moment on.
 fn on_threads(work: impl Fn(u64) + Sync) {
+    let barrier = Barrier::new(THREADS as usize);
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
-            let work = &work;
-            scope.spawn(move || work(thread));
+            let (work, barrier) = (&work, &barrier);
+            scope.spawn(move || {
+                barrier.wait();
+                work(thread);
+            });
         }
     });
+}
+
+/// Makes sure of all that was admitted of a token a nanosecond, and says how much that was.
+fn never_over(log: Mutex<Vec<(u64, u64)>>, burst: u64) -> u64 {
+    let mut log = log.into_inner().expect("no thread panics");
+    log.sort_unstable();
+    // A bucket of the same rate and burst, a nanosecond ahead, admits them all.
+    let mut claimed = 0;
+    for (at, amount) in &log {
+        claimed = claimed.max(*at) + amount;
+        assert!(claimed <= at + 1 + burst, "{} over at {at}", claimed - at - 1 - burst);
+    }
+    log.iter().map(|(_, amount)| amount).sum()
 }
 
 /// Threads spend a budget from leases: all of it is admitted, to the token, and no more.
@@ -155,8 +180,8 @@ fn what_is_leased_is_not_used() {
                     used.iter().all(|used| (least..=most).contains(used)),
                     "{used:?}, not in {least}..={most}"
                 );
-                let left = 1_000_000_000 - THREADS * 20_000;
-                assert!(limiter.peek(&someone, &Cost::of(tokens, left)).is_ok(), "{left} are left");
+                let left = Cost::of(tokens, 1_000_000_000 - THREADS * 20_000);
+                assert!(limiter.peek(&someone, &left).is_ok());
             }
         });
         assert!(world.used().iter().all(|used| *used == THREADS * 20_000));
@@ -184,15 +209,7 @@ fn a_leased_rate_is_never_over() {
             }
             log.lock().expect("no thread panics").append(&mut mine);
         });
-        let mut log = log.into_inner().expect("no thread panics");
-        log.sort_unstable();
-        // A bucket of the same rate and burst, a nanosecond ahead, admits them all.
-        let mut claimed = 0;
-        for (at, amount) in &log {
-            claimed = claimed.max(*at) + amount;
-            assert!(claimed <= at + 1 + BURST, "{} over at {at}", claimed - at - 1 - BURST);
-        }
-        let admitted: u64 = log.iter().map(|(_, amount)| amount).sum();
+        let admitted = never_over(log, BURST);
         assert!(admitted > BURST, "{admitted}");
         world.limiter.statistics().leases_recalled > 0
     });
@@ -295,7 +312,7 @@ fn a_leased_organization_is_never_over_whatever_is_done_to_it() {
             );
             Plan::from_toml(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
         };
-        let met = (0..ROUNDS).any(|_| {
+        let met = in_some_round(|| {
             let clock = ManualClock::at_unix(1_767_571_200_000_000_000);
             let limiter =
                 Limiter::builder(plan(9)).clock(clock.clone()).secret([7; 16]).build().expect("built");
@@ -374,14 +391,7 @@ fn a_leased_organization_is_never_over_whatever_is_done_to_it() {
                 }
                 turn.store(TURNS, Ordering::Release);
             });
-            let mut log = log.into_inner().expect("no thread panics");
-            log.sort_unstable();
-            let mut claimed = 0;
-            for (at, amount) in &log {
-                claimed = claimed.max(*at) + amount;
-                assert!(claimed <= at + 1 + BURST, "{} over at {at}", claimed - at - 1 - BURST);
-            }
-            let admitted: u64 = log.iter().map(|(_, amount)| amount).sum();
+            let admitted = never_over(log, BURST);
             assert!(admitted > BURST, "{admitted}");
             let seen = limiter.statistics();
             let moved = seen.tier_moves > 0 && (seen.zone_moves > 0 || account.is_empty());
@@ -396,7 +406,7 @@ fn a_leased_organization_is_never_over_whatever_is_done_to_it() {
 #[test]
 fn a_quota_that_follows_zones_is_not_leased() {
     for zones in ["", "zones = [\"Asia/Tokyo\"]\n"] {
-        let met = (0..ROUNDS).any(|_| {
+        let met = in_some_round(|| {
             let text = format!(
                 "version = 1\nmeters = [\"tokens\"]\n{zones}capacity = {{ accounts = 100, organizations = 10 }}\n\
                  [tiers.one]\norganization.tokens = {{ quota = \"40_000/day\" }}\ntotal = \"unlimited\"\n"
@@ -411,7 +421,8 @@ fn a_quota_that_follows_zones_is_not_leased() {
                 // One of two is in a zone of its own, which is the organization's from then on.
                 let zone = limiter.zone("Asia/Tokyo").filter(|_| thread % 2 == 1);
                 let acme = zone.map_or(acme, |zone| acme.in_zone(zone));
-                let caller = limiter.identity(limiter.tier("one").expect("tier"), thread).in_organization(acme);
+                let caller =
+                    limiter.identity(limiter.tier("one").expect("tier"), thread).in_organization(acme);
                 let spends = || limiter.check(&caller, &Cost::of(tokens, 1)).is_ok();
                 let mine = (0..20_000).filter(|_| spends()).count();
                 admitted.fetch_add(mine as u64, Ordering::Relaxed);
@@ -463,7 +474,7 @@ fn what_is_leased_comes_back_before_a_refusal() {
 #[test]
 fn leases_go_from_organization_to_organization() {
     const ORGANIZATIONS: u64 = 40;
-    let met = (0..ROUNDS).any(|_| {
+    let met = in_some_round(|| {
         let world = World::new(Level::Organization, "{ budget = 1_000_000_000 }");
         let member = |organization: u64, thread: u64| {
             let identity = world.caller(organization * 100 + thread);
