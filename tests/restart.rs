@@ -483,6 +483,75 @@ fn parked_accounts_are_kept() {
     }
 }
 
+/// One line and its like, and much room for the parked.
+fn crowded() -> String {
+    let head = HEAD.replace("accounts = 1000", "accounts = 1, parked_accounts = 1000");
+    format!(
+        "{head}[tiers.free]\ntotal = \"unlimited\"\naccount.tokens = {{ budget = 100 }}\n\
+         account.requests = [{{ rate = \"1/min\", burst = 100 }}, {{ quota = \"1000/month\" }}]\n"
+    )
+}
+
+/// Where accounts that owe had taken all lines, those that had been parked were given none, and what they had spent was forgotten
+/// of a budget, and of a quota counted to all.
+#[test]
+fn who_was_parked_is_parked_again_where_no_line_is_left() {
+    let world = World::new(plan(&crowded()));
+    assert!(world.limiter.check(&world.account("free", 0), &world.cost(1, 60)).is_ok());
+    world.clock.advance(Duration::from_secs(3600));
+    let mut id = 0;
+    while world.limiter.statistics().overflowed == 0 {
+        id += 1;
+        assert!(world.limiter.check(&world.account("free", id), &world.cost(100, id)).is_ok());
+    }
+    assert_eq!(world.limiter.statistics().parked_accounts, 1);
+    world.limiter.checkpoint().expect("a store in memory");
+    let after = world.restarted(plan(&crowded()), 0).expect("restored");
+    let restored = after.limiter.checkpoint_status().and_then(|status| status.restored).expect("something");
+    assert_eq!(restored.unplaced, 0, "{restored:?}");
+    let first = after.account("free", 0);
+    let used = |of, rule| after.used(&after.account("free", of), rule);
+    assert_eq!((used(0, "account/tokens/budget"), used(0, "account/requests/month")), (60, 1));
+    for other in 1..id {
+        assert_eq!(used(other, "account/tokens/budget"), other);
+    }
+    // It has its line when others need theirs no longer.
+    after.clock.advance(Duration::from_secs(7200));
+    assert!(after.limiter.check(&first, &after.cost(0, 41)).is_err());
+    assert!(after.limiter.check(&first, &after.cost(1, 40)).is_ok());
+}
+
+/// Whom an override is about, and nothing else, lost its line to those who were restored after it, and the override with it.
+#[test]
+fn an_override_finds_its_subject_in_a_crowd() {
+    let world = World::new(plan(&crowded()));
+    let none = Override::new(Duration::from_secs(90_000), "suspended").limit("requests", "month", 0);
+    let suspended = world.account("free", 0);
+    world.limiter.set_override(Whom::Account(&suspended), none).expect("room");
+    for id in 1..200 {
+        assert!(world.limiter.check(&world.account("free", id), &world.cost(1, 1)).is_ok());
+        world.clock.advance(Duration::from_secs(60));
+    }
+    world.limiter.checkpoint().expect("a store in memory");
+    let after = world.restarted(plan(&crowded()), 0).expect("restored");
+    assert_eq!(after.limiter.overrides().len(), 1);
+    let denial = after.limiter.check(&suspended, &after.cost(1, 0)).expect_err("suspended");
+    assert_eq!(denial.rule().as_str(), "month");
+    for id in 1..200 {
+        assert!(after.limiter.check(&after.account("free", id), &after.cost(1, 1)).is_ok());
+        after.clock.advance(Duration::from_secs(60));
+    }
+    assert!(after.limiter.check(&suspended, &after.cost(1, 0)).is_err());
+    // It ends when it would have.
+    after.clock.advance(Duration::from_secs(90_000));
+    assert!(after.limiter.check(&suspended, &after.cost(1, 0)).is_ok());
+    // One that was lifted, or has ended meanwhile, holds no line.
+    world.limiter.lift_override(Whom::Account(&suspended));
+    world.limiter.checkpoint().expect("a store in memory");
+    let after = world.restarted(plan(&crowded()), 0).expect("restored");
+    assert!(after.limiter.check(&suspended, &after.cost(1, 0)).is_ok());
+}
+
 /// Those at the top are told once each, the largest first, and no fewer than there are, whoever moves and spends meanwhile.
 #[test]
 fn the_top_is_in_order_whoever_moves_meanwhile() {

@@ -53,6 +53,7 @@ pub(super) fn restore(
         moment,
         past: Past::new(&log.head.shape, &book.plan)?,
         overrides: Vec::new(),
+        marked: Vec::new(),
         restored: Restored {
             unix: log.head.unix,
             clock_behind: u64::try_from(behind).unwrap_or(0),
@@ -63,14 +64,20 @@ pub(super) fn restore(
     let overrides = std::mem::take(&mut restoring.overrides);
     let exceptions: Vec<Exception> =
         overrides.into_iter().filter_map(|one| restoring.exception(one)).collect();
-    let mut restored = restoring.restored;
+    let (mut restored, marked) = (restoring.restored, std::mem::take(&mut restoring.marked));
     restored.overrides = exceptions.len() as u64;
     let scopes: Vec<Scope> = exceptions.iter().map(|exception| exception.scope).collect();
     // The same number of lines, under the same plan: nobody has a copy of the book before.
     let next = book.with_exceptions(exceptions);
     next.publish();
+    for scope in marked.iter().filter(|scope| !scopes.contains(scope)) {
+        lines.mark(&next, scope, false, moment);
+    }
     for scope in &scopes {
-        lines.mark(&next, scope, true, moment);
+        // Of whom nothing else was kept has no line yet.
+        if !lines.mark(&next, scope, true, moment) && lines.enter(&next, scope, moment) {
+            lines.mark(&next, scope, true, moment);
+        }
     }
     Ok((next, restored))
 }
@@ -84,6 +91,8 @@ struct Restoring<'a> {
     /// Of the shape that was met last.
     past: Past,
     overrides: Vec<Override>,
+    /// Whose lines say that there is an override.
+    marked: Vec<Scope>,
     restored: Restored,
 }
 
@@ -130,7 +139,14 @@ impl Restoring<'_> {
             self.lines.forget(line.level, &key);
             return;
         }
-        let standing = self.standing(line.standing, under, line.level);
+        // Whom an override is about keeps its line, whoever comes after.
+        let standing = Standing { marked: line.marked, ..self.standing(line.standing, under, line.level) };
+        if line.marked {
+            self.marked.push(match line.level {
+                Level::Organization => Scope::Organization(key),
+                _ => Scope::Account(key),
+            });
+        }
         let of = (&key, under);
         if !self.lines.put(self.book, line.level, of, words, standing, self.moment) {
             self.restored.unplaced += 1;

@@ -10,6 +10,7 @@ use crate::{
     line::{Stamp, Standing},
     policy::{
         book::Book,
+        exception::Scope,
         plan::{MAX_RULES, Rule, Under},
     },
     table::{Kept, Subjects},
@@ -147,14 +148,29 @@ impl Lines {
         standing: Standing,
         moment: &Moment<'_>,
     ) -> bool {
-        let placed = self
-            .subjects(level)
-            .is_some_and(|subjects| subjects.put(book, (key, under), words, standing, moment));
-        if !placed {
+        let Some(subjects) = self.subjects(level) else { return false };
+        let placed = subjects.put(book, (key, under), words, standing, moment);
+        if let Err(rest) = &placed {
             let rules = book.rules(under).map_or(&[][..], |rules| &rules.level(level).rules);
-            self.raise(Home::shared(level, under.tier()), rules, words);
+            self.raise(Home::shared(level, under.tier()), rules, rest);
         }
-        placed
+        placed.is_ok()
+    }
+
+    /// Gives whom an exception is about a line, where there is a place.
+    pub(crate) fn enter(&self, book: &Book, scope: &Scope, moment: &Moment<'_>) -> bool {
+        let (level, key) = match scope {
+            Scope::Account(key) => (Level::Account, key),
+            Scope::Organization(key) => (Level::Organization, key),
+            // It always has one.
+            Scope::Tier(_) => return true,
+        };
+        // Under whose rules, it says when it comes.
+        let tier = book.plan.tiers.iter().find(|tier| !tier.retired);
+        let under = tier.map_or(Under::default(), |tier| tier.under);
+        let fresh = [0; MAX_RULES];
+        self.subjects(level)
+            .is_some_and(|subjects| subjects.insert(book, key, under, &fresh, moment).is_some())
     }
 
     /// Gives the line of a tier these words.

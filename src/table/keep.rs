@@ -163,7 +163,12 @@ impl Subjects {
         (0..BITS).filter(move |bit| marks >> bit & 1 == 1).map(move |bit| word * BITS + bit)
     }
 
-    /// Gives `key` these words, and what evidence has done to it; whether there was a place for it.
+    /// Gives `key` these words, and what evidence has done to it. Where there is no place for a line, what outlives idling is
+    /// parked.
+    ///
+    /// # Errors
+    ///
+    /// The words for which there was no place.
     pub(crate) fn put(
         &self,
         book: &Book,
@@ -171,16 +176,27 @@ impl Subjects {
         words: &[u64; MAX_RULES],
         standing: Standing,
         moment: &Moment<'_>,
-    ) -> bool {
-        let Some(slot) = self.insert(book, key, under, words, moment) else { return false };
-        let Some(line) = self.line(slot) else { return false };
+    ) -> Result<(), [u64; MAX_RULES]> {
+        let Some(rules) = self.rules(book, under) else { return Err(*words) };
+        let slot = self.insert(book, key, under, words, moment);
+        let Some((slot, line)) = slot.and_then(|slot| Some((slot, self.line(slot)?))) else {
+            let lasting = || {
+                self.parked.arena.slots() > 0 && rules.rules.iter().any(|rule| rule.limit.outlives_idling())
+            };
+            let mut rest = *words;
+            if lasting() && self.park(book, (key, under), rules, words, moment) {
+                let parked = rest.iter_mut().zip(&rules.rules);
+                parked.filter(|(_, rule)| rule.limit.outlives_idling()).for_each(|(word, _)| *word = 0);
+            }
+            return if rest == [0; MAX_RULES] { Ok(()) } else { Err(rest) };
+        };
         let mut guard = line.lock();
         if !guard.holds(key) {
-            return false;
+            return Err(*words);
         }
-        let rules = self.rules(book, under).map_or(0, |rules| rules.rules.len());
-        guard.convert(moment.now, under, words.get(..rules).unwrap_or(words), self.refunds(slot));
+        let words = words.get(..rules.rules.len()).unwrap_or(words);
+        guard.convert(moment.now, under, words, self.refunds(slot));
         guard.set_standing(standing);
-        true
+        Ok(())
     }
 }

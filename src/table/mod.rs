@@ -292,7 +292,8 @@ impl Subjects {
             }
         }
         // What only counts is kept while there is place for it.
-        let parked = (counts || !idle) && self.park(book, guard, rules, &words, moment);
+        let of = (&guard.key(&self.places), meta.under());
+        let parked = (counts || !idle) && self.park(book, of, rules, &words, moment);
         idle || parked
     }
 
@@ -300,25 +301,24 @@ impl Subjects {
     fn park(
         &self,
         book: &Book,
-        guard: &Guard<'_>,
+        (key, under): (&Key, Under),
         rules: &LevelPlan,
         words: &[u64; MAX_RULES],
         moment: &Moment<'_>,
     ) -> bool {
         let packed = self.packed(rules, words);
-        let (key, under) = (guard.key(&self.places), guard.meta().under());
         if mutant("park_after_leaving") {
             return true;
         }
         let _group = self.parked.index.lock(key.hash);
         // One that is left over from an insertion which was given up is as good as free.
-        let leftover = self.parked.find(&key).and_then(|(slot, _)| {
+        let leftover = self.parked.find(key).and_then(|(slot, _)| {
             let place = self.parked.arena.line(slot)?.lock();
-            place.holds(&key).then_some((slot, place))
+            place.holds(key).then_some((slot, place))
         });
         let taken = leftover.or_else(|| {
             self.parked.take(
-                &key,
+                key,
                 |line| self.has_expired(book, &line.snapshot(), moment),
                 |guard| book.is_latest() && self.has_expired(book, &guard.snapshot(), moment),
             )
@@ -328,7 +328,7 @@ impl Subjects {
         // Before it goes from where it is: a checkpoint finds it in one of the two places.
         self.moved.set(self.table.arena.slots() + slot as usize);
         self.parked.index.clear(slot);
-        place.replace(Some((&key, under)), &packed, self.parked.arena.refunds(slot));
+        place.replace(Some((key, under)), &packed, self.parked.arena.refunds(slot));
         self.parked.index.set(slot, key.hash);
         true
     }
