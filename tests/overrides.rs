@@ -4,7 +4,8 @@
 //!   the same; it bounds nothing, and hides nothing;
 //! - a soft threshold is told from the first request beyond it, at every level and for every kind, and not before;
 //! - overrides of account, organization and tier: other numbers, a factor, exemption; each ends by itself, with and without
-//!   `maintain`, survives a reload, goes when the account is forgotten, and touches nobody else; permits settle by it;
+//!   `maintain`, survives a reload, goes when the account is forgotten, and touches nobody else; permits settle by it; what one
+//!   number allowed in a window is not held against its subject by the next; a limit of 0 admits nothing;
 //! - liveness: outside of what an override changes, the policy still refuses.
 #![cfg(feature = "toml")]
 

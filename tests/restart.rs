@@ -1,7 +1,7 @@
 //! What a restart keeps, under another clock and another policy.
 //!
 //! - quotas, budgets, debts of rates, parked accounts, totals, overrides and the key of fingerprints are as they were; what was
-//!   in flight is let go;
+//!   in flight is let go; in a crowd too, where no line is left for all;
 //! - a table of restarts: at once, later, 40 days later, with a clock that was set back, in another zone, under policies that
 //!   lost or gained tiers, meters and rules, or made them larger and smaller;
 //! - what may have been renamed, and another key, are refused; who was forgotten does not come back;
