@@ -174,6 +174,12 @@ const ROWS: &[Row] = &[
     ("accounts of one organization, two threads : one, scale", Scale, AtLeast(1.6), || {
         beside(threads::colleagues::<2>(), threads::colleagues::<1>())
     }),
+    ("reserve and give back, one tier, two threads : one, scale", Scale, Aim::None, || {
+        beside(threads::reserving::<2, true>(), threads::reserving::<1, true>())
+    }),
+    ("reserve and give back, a tier each, two threads : one, scale", Scale, Aim::None, || {
+        beside(threads::reserving::<2, false>(), threads::reserving::<1, false>())
+    }),
     ("same account, two threads : governor three keyed, speed-up", Speedup, AtLeast(1.5), || {
         beside(threads::same::<2>(), threads::governor_same::<2>())
     }),

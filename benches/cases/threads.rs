@@ -11,12 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tollgate::Cost;
+
 use super::{
-    READ, Random, Run, admits,
+    READ, Random, Run, admits, cost,
     full::Full,
     governor::{Levels, hot_keys, spent},
     hot::Hot,
-    kept, many,
+    kept, limiter, many, plan, tier,
 };
 
 /// What one thread does, so many times.
@@ -81,6 +83,21 @@ pub fn colleagues<const THREADS: usize>() -> Run {
         let caller = hot.limiter.identity(hot.tier, thread).in_organization(organization);
         let subject = hot.limiter.subject(&caller);
         work(move || admits::<READ>(&hot.limiter, &subject, &hot.cost, hot.now))
+    })
+}
+
+/// What reserves, and gives all back at once, has an account and an organization of its own; a tier too, or one for all.
+pub fn reserving<const THREADS: usize, const ONE_TIER: bool>() -> Run {
+    let limiter = kept(limiter(plan(1, &["one", "two"], 10_000, 1_000)));
+    let one = cost(limiter, 1);
+    each::<THREADS>(|thread| {
+        let tier = tier(limiter, if ONE_TIER || thread == 0 { "one" } else { "two" });
+        let organization = limiter.organization(thread);
+        let subject = limiter.subject(&limiter.identity(tier, thread).in_organization(organization));
+        work(move || {
+            let permit = limiter.reserve(black_box(&subject), &one);
+            permit.map(|permit| permit.settle(&Cost::FREE)).is_ok()
+        })
     })
 }
 
