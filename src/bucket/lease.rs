@@ -4,10 +4,10 @@
 //! of supply for a rate, tokens of the window for a quota, tokens for a budget. Serving moves `low` up.
 //!
 //! Invariant: served late is not served twice. What a rate's lease serves at t lies above S(t), as if it were charged
-//! then, and at most at `top`, which was within a burst of S when it was charged: so that whatever is admitted from
-//! t1 to t2, by the bucket or by leases, lies at distinct places above S(t1) and at most a burst above S(t2). What
-//! supply has passed *evaporates*. What the bucket gave back since (R - R_c) has moved later claims down, and so it
-//! moves the stretch: what is usable at t is min(top - low, top - S(t) - (R - R_c)).
+//! then, and at most at `top`, which was within a burst of S when it was charged, nor a burst above S(t), where t was read
+//! before that: so that whatever is admitted from t1 to t2, by the bucket or by leases, lies at distinct places above S(t1)
+//! and at most a burst above S(t2). What supply has passed *evaporates*. What the bucket gave back since (R - R_c) has moved
+//! later claims down, and so it moves the stretch: what is usable at t is min(top - low, top - S(t) - (R - R_c)).
 
 #[cfg(test)]
 mod tests;
@@ -148,10 +148,13 @@ pub(crate) fn serve_plainly(
 ) -> Option<u64> {
     let Lease { low, top, basis } = lease;
     let moved = refunded.saturating_sub(basis);
-    let from = low.saturating_sub(moved).max(rate::supplied(ticks.multiplier, now) + ticks.slack);
+    let supply = rate::supplied(ticks.multiplier, now);
+    let from = low.saturating_sub(moved).max(supply + ticks.slack);
     // What is read while another writes the stripe may be anything; then the answer counts for nothing.
     let to = from.wrapping_add(amount * ticks.token);
-    (to <= top.saturating_sub(moved)).then_some(to.wrapping_add(moved))
+    // By a clock that was read before the bite, a burst ends below the top.
+    let top = top.saturating_sub(moved).min(supply + ticks.burst_ticks);
+    (to <= top).then_some(to.wrapping_add(moved))
 }
 
 /// The bucket's word, once a lease has ended and what it did not serve is given back.

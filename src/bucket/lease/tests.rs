@@ -21,7 +21,10 @@ enum Operation {
     GiveBack(usize),
 }
 
-fn schedules() -> impl Strategy<Value = Vec<(u64, Operation)>> {
+/// After a wait, by a clock that was read so long before.
+type Step = (u64, u64, Operation);
+
+fn schedules() -> impl Strategy<Value = Vec<Step>> {
     let operation = prop_oneof![
         (1..=6_u64, 0..=6_u64, 0..6_usize).prop_map(|(reserved, actual, after)| Operation::Charge(
             reserved,
@@ -33,21 +36,22 @@ fn schedules() -> impl Strategy<Value = Vec<(u64, Operation)>> {
         (0..STRIPES, 1..=4_u64).prop_map(|(stripe, amount)| Operation::Serve(stripe, amount)),
         (0..STRIPES).prop_map(Operation::GiveBack),
     ];
-    prop::collection::vec((prop_oneof![Just(0), 1..12_u64, 0..120_u64], operation), 1..60)
+    let late = prop_oneof![2 => Just(0), 1 => 1..120_u64];
+    prop::collection::vec((prop_oneof![Just(0), 1..12_u64, 0..120_u64], late, operation), 1..60)
 }
 
 /// Runs a schedule; whether every interval keeps its bound, and what was served from leases.
-fn keeps_the_bound(rate: &Rate, schedule: &[(u64, Operation)], evaporating: bool) -> (bool, u64) {
+fn keeps_the_bound(rate: &Rate, schedule: &[Step], evaporating: bool) -> (bool, u64) {
     let limit = Limit::Rate(*rate);
     let (mut now, mut word, mut kept, mut from_leases) = (1_000, 0, Kept::default(), 0);
     let mut leases = [Lease::default(); STRIPES];
     let mut log: Vec<(u64, u64)> = Vec::new();
     let mut open = Vec::new();
-    for (index, &(wait, operation)) in schedule.iter().enumerate() {
+    for (index, &(wait, late, operation)) in schedule.iter().enumerate() {
         now += wait;
-        let moment = Moment::new(now, Anchor::new(0), &[]);
-        // Leases are given back by whoever comes, whose clock may have been read long ago.
-        let late = Moment { now: now.saturating_sub(wait * 3), ..moment };
+        // Whoever comes may have read its clock long ago.
+        let then = now - late;
+        let moment = Moment::new(then, Anchor::new(0), &[]);
         open.retain(|&(due, entry, mark, amounts): &(usize, usize, u64, (u64, u64))| {
             if due > index {
                 return true;
@@ -61,17 +65,17 @@ fn keeps_the_bound(rate: &Rate, schedule: &[(u64, Operation)], evaporating: bool
         });
         match operation {
             Operation::Charge(reserved, actual, after) => {
-                if let Some(charged) = rate::charge(rate, word, reserved, Factor::ONE, now) {
+                if let Some(charged) = rate::charge(rate, word, reserved, Factor::ONE, then) {
                     word = charged;
                     let opened = Opened { amount: reserved, factor: Factor::ONE, forced: false };
                     let mark;
-                    (mark, kept) = refund::open(rate, word, kept, opened, now);
+                    (mark, kept) = refund::open(rate, word, kept, opened, then);
                     open.push((index + after, log.len(), mark, (reserved, actual)));
-                    log.push((now, reserved));
+                    log.push((then, reserved));
                 }
             }
             Operation::Bite(stripe, parts) => {
-                word = give_back(&limit, (word, kept.refunded), leases[stripe], &late);
+                word = give_back(&limit, (word, kept.refunded), leases[stripe], &moment);
                 leases[stripe] = Lease::default();
                 kept = kept.afresh(word);
                 if let Some((charged, lease)) =
@@ -92,17 +96,18 @@ fn keeps_the_bound(rate: &Rate, schedule: &[(u64, Operation)], evaporating: bool
                 };
                 if let Some(low) = served {
                     leases[stripe].low = low;
-                    log.push((now, amount));
+                    log.push((then, amount));
                     from_leases += amount;
                 }
             }
             Operation::GiveBack(stripe) => {
-                word = give_back(&limit, (word, kept.refunded), leases[stripe], &late);
+                word = give_back(&limit, (word, kept.refunded), leases[stripe], &moment);
                 leases[stripe] = Lease::default();
                 kept = kept.afresh(word);
             }
         }
     }
+    log.sort_unstable();
     let kept = every_interval_keeps_the_bound(rate, &log);
     (kept, from_leases)
 }
