@@ -7,13 +7,14 @@
 #[cfg(all(test, feature = "toml"))]
 mod tests;
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Limiter, Shared, checkpoint::Checkpointing, dry::Beside, wall::WallClock};
 use crate::{
     adapt::{BIT, Curve, ONE},
     bucket::{Factor, Moment},
     evidence::{Change, Correlators, Rings, Role, Settings, SignalPlan},
+    id::Key,
     meter::{Cost, Meter},
     path::{Home, Lines},
     policy::{
@@ -173,14 +174,7 @@ impl Observer {
                     let factor = (Factor::from_sixteenths(sixteenths), until);
                     lines.tighten(book, (Home::Account(account.slot), account.generation), factor, moment);
                 }
-                Change::Parent { whom: Scope::Organization(key), sixteenths, until } => {
-                    if let Some((slot, head)) = lines.organizations.find(&key) {
-                        let factor = (Factor::from_sixteenths(sixteenths), until);
-                        let of = (Home::Organization(slot), head.generation());
-                        lines.tighten(book, of, factor, moment);
-                    }
-                }
-                // Of a tier: in the book.
+                // By the latest book, and of a tier in it.
                 Change::Parent { .. } => {}
                 Change::Join { account, cohort, until, .. } => {
                     lines.join(book, (account.slot, account.generation), (cohort, until), moment);
@@ -268,11 +262,25 @@ impl Shared {
     pub(super) fn apply(&self, observer: &Observer, changes: &mut Vec<Change>, now: Nanos) -> usize {
         let is_shadow = self.books.with(|book| book.plan.evidence.as_ref().is_none_or(|known| known.shadow));
         for change in changes.iter().filter(|_| !is_shadow) {
-            if let Change::Parent { whom: Scope::Tier(tier), sixteenths, until } = change {
-                self.tighten_tier(*tier, (*sixteenths, *until), now);
+            match change {
+                Change::Parent { whom: Scope::Tier(tier), sixteenths, until } => {
+                    self.tighten_tier(*tier, (*sixteenths, *until), now);
+                }
+                Change::Parent { whom: Scope::Organization(key), sixteenths, until } => {
+                    self.tighten_organization(key, (Factor::from_sixteenths(*sixteenths), *until), now);
+                }
+                _ => {}
             }
         }
         self.books.with(|book| observer.apply(&self.lines, book, changes, &self.moment(book, now)))
+    }
+
+    /// Multiplies costs on an organization's rates, if it has a line.
+    fn tighten_organization(&self, key: &Key, factor: (Factor, u64), now: Nanos) {
+        let Some((slot, head)) = self.lines.organizations.find(key) else { return };
+        let of = (Home::Organization(slot), head.generation());
+        let tighten = |book: &Arc<Book>| self.lines.tighten(book, of, factor, &self.moment(book, now));
+        while !self.books.with(tighten) {}
     }
 
     /// Multiplies costs on the rates of the total of `tier`. The book says how much, the mark that it says so: the total's

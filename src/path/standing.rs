@@ -12,11 +12,9 @@ use crate::{
     },
 };
 
-/// Times that leases are taken back from an organization which is to be tightened; what threads have taken since is lost.
-const RECALLS: usize = 4;
-
 impl Lines {
-    /// Multiplies the costs of the subject at `home` by `factor` until `until`. Whether it is still there.
+    /// Multiplies the costs of the subject at `home` by `factor` until `until`, if it is still there. `false` where parts of it are
+    /// leased, and the book is not the latest, by which they come back: it is to be done by that.
     pub(crate) fn tighten(
         &self,
         book: &Book,
@@ -24,20 +22,20 @@ impl Lines {
         (factor, until): (Factor, u64),
         moment: &Moment<'_>,
     ) -> bool {
-        let Some(mut guard) = self.guard_of(home, generation) else { return false };
-        for _ in 0..RECALLS {
+        loop {
+            let Some(mut guard) = self.guard_of(home, generation) else { return true };
             if !guard.may_be_leased() {
-                break;
+                let standing = guard.standing(moment.now);
+                let until = if standing.cohort == 0 { until } else { standing.until.max(until) };
+                set(&mut guard, Standing { factor, until, ..standing });
+                return true;
             }
             drop(guard);
-            self.recall(book, home, moment);
-            let Some(again) = self.guard_of(home, generation) else { return false };
-            guard = again;
+            // Again where threads have leased meanwhile.
+            if !self.recall(book, home, moment) && !book.is_latest() {
+                return false;
+            }
         }
-        let standing = guard.standing(moment.now);
-        let until = if standing.cohort == 0 { until } else { standing.until.max(until) };
-        set(&mut guard, Standing { factor, until, ..standing });
-        true
     }
 
     /// Charges the account in `slot` to `cohort` as well until `until`; one that joins brings along what it has spent.

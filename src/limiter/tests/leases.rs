@@ -18,6 +18,7 @@ use crate::{
     Cost, Identity, Level, Limiter, ManualClock, Override, Permit, Plan, Whom,
     bucket::Factor,
     path::{Home, meanwhile::meanwhile},
+    policy::book::Book,
 };
 
 const THREADS: usize = 4;
@@ -200,7 +201,7 @@ impl World {
                     let (book, now) = (shared.books.copy(), limiter.now());
                     let home = (Home::Organization(slot), head.generation());
                     let factor = (Factor::from_sixteenths(sixteenths), now.as_u64() + 5_000_000);
-                    shared.lines.tighten(&book, home, factor, &shared.moment(&book, now));
+                    assert!(shared.lines.tighten(&book, home, factor, &shared.moment(&book, now)));
                 }
                 Answer::Done
             }
@@ -421,4 +422,37 @@ fn whoever_has_leases_keeps_its_line() {
         }
         assert_eq!(world.used(0), 4 + turn as u64);
     }
+}
+
+/// Evidence that comes while an operator makes an exception for somebody else costs an organization nothing of its budget: what
+/// is leased of it comes back before it is tightened.
+#[test]
+fn what_is_leased_comes_back_before_its_organization_is_tightened() {
+    let threads = Threads::new();
+    let world = World::new(COUNTED, &threads);
+    for thread in [0, 1] {
+        let inner = world.clone();
+        threads.run(thread, move || inner.act(Act::Check(0, 0, 1), thread as u64));
+    }
+    let (inner, other) = (world.clone(), world.clone());
+    threads.run(0, move || {
+        meanwhile(move || {
+            other.act(Act::Check(0, 0, 1), 1);
+        });
+        inner.act(Act::Check(0, 0, 1), 0);
+    });
+    let shared = &world.limiter.shared;
+    let (slot, head) = shared.lines.organizations.find(&world.member(0, 0, 0).organization.unwrap()).unwrap();
+    assert!(head.may_be_leased());
+    let tighten = |book: &Book| {
+        let factor = (Factor::from_sixteenths(32), world.limiter.now().as_u64() + 5_000_000);
+        let home = (Home::Organization(slot), head.generation());
+        shared.lines.tighten(book, home, factor, &shared.moment(book, world.limiter.now()))
+    };
+    let before = shared.books.copy();
+    world.act(Act::Override(1), 0);
+    assert!(!tighten(&before), "nothing is done by a book that is not the latest");
+    assert!(tighten(&shared.books.copy()));
+    assert_eq!(shared.lines.organizations.line(slot).unwrap().snapshot().words[0], 4);
+    assert_ne!(head.standing(world.limiter.now().as_u64()).factor, Factor::ONE);
 }
