@@ -17,8 +17,9 @@
 //!   `{ rate = "230k/day", burst = 450_000 }` bounds every stretch of time, where a calendar window gives twice at its edge.
 //! - The **pool** of new accounts: who is younger than `ramp.age` pays it too. An account whose age is not told is not new.
 //! - The **ramp**: a new account has `start` of each of its own rates' bursts and quotas, and the whole with age *and* use,
-//!   whichever has come less far, so that accounts that were kept in a drawer gain nothing. A refusal by the ramp is one by
-//!   the account's own rule, whatever others do; [`Denial::withheld`](crate::Denial::withheld) tells it apart.
+//!   whichever has come less far, so that accounts that were kept in a drawer gain nothing. One request that is larger than
+//!   that part gets through where nothing is used. A refusal by the ramp is one by the account's own rule, whatever others do;
+//!   [`Denial::withheld`](crate::Denial::withheld) tells it apart.
 //! - The **light reserve**: the last part of total and pool is for accounts that have used less than a given part of their
 //!   own day. Never over, since it only withholds; never starved by the many, since they cannot have it.
 //!

@@ -85,6 +85,26 @@ fn a_new_account_has_a_part_of_its_limits_until_age_and_use_have_come() {
 }
 
 #[test]
+fn a_cost_beyond_the_part_that_a_new_account_has_waits_for_a_day_of_which_nothing_is_used() {
+    let case = Case::new();
+    let new = case.account(1, 0);
+    for day in 0..3 {
+        if day == 1 {
+            // What it has used of its day is in the way.
+            case.spend(&new, 1).unwrap();
+        } else {
+            case.spend(&new, 15).unwrap();
+        }
+        let denial = case.spend(&new, 15).unwrap_err();
+        assert_eq!((denial.level(), denial.withheld()), (Level::Account, true), "{denial}");
+        let wait = denial.retry_after().unwrap();
+        assert_eq!(wait, Duration::from_secs(86_400), "{denial}");
+        case.clock.advance(wait);
+    }
+    assert_eq!(case.spend(&new, 41).unwrap_err().retry_after(), None);
+}
+
+#[test]
 fn new_accounts_share_a_pool_and_the_old_do_not() {
     let case = Case::new();
     let mut admitted = 0;

@@ -177,6 +177,9 @@ fn what_is_withheld_is_there_and_not_to_be_had() {
     );
     for limit in [Limit::Quota { limit: 20, period: Period::Day }, Limit::Budget { limit: 20 }] {
         let mut bucket = Bucket::new(&limit, 0);
+        // So it is of a window of which nothing is used; a budget has no other.
+        let whole = if let Limit::Quota { .. } = limit { Answer::Admit } else { Answer::Refuse };
+        assert_eq!(bucket.judge(11, utc(0), 10).0, whole);
         bucket.charge(4, utc(0), false);
         assert_eq!(
             (bucket.judge(6, utc(0), 10).0, bucket.judge(7, utc(0), 10).0),

@@ -194,8 +194,8 @@ pub(crate) fn keeps(
     }
 }
 
-/// Whether a caller who cannot have `withheld` tokens is let through: as [`keeps`], but a cost beyond the rest of a burst is let
-/// through by a full bucket, as it is beyond a burst.
+/// Whether a caller who cannot have `withheld` tokens is let through: as [`keeps`], but a cost beyond the rest of a rate or a
+/// quota is let through by a bucket of which nothing is used, so that whoever is told to wait for that does not wait in vain.
 pub(crate) fn spares(
     limit: &Limit,
     word: u64,
@@ -206,9 +206,8 @@ pub(crate) fn spares(
 ) -> bool {
     match limit {
         Limit::Rate(rate) => rate::spares(rate, word, amount, factor, withheld, moment.now),
-        Limit::Quota(_) | Limit::Budget { .. } | Limit::InFlight { .. } => {
-            keeps(limit, word, amount, factor, withheld, moment)
-        }
+        Limit::Quota(quota) => quota::spares(quota, used(limit, word, moment), amount, withheld),
+        Limit::Budget { .. } | Limit::InFlight { .. } => keeps(limit, word, amount, factor, withheld, moment),
     }
 }
 

@@ -99,7 +99,14 @@ pub(crate) fn charge(quota: &Quota, word: u64, amount: u64, window: Window) -> S
     }
 }
 
-/// Why [`charge`] refused, or would have with `withheld` tokens less; `at` turns unix time into limiter time.
+/// Whether `amount` fits into what is left besides `withheld` tokens, or nothing is used of the window; it is at most the
+/// limit.
+pub(crate) fn spares(quota: &Quota, used: u64, amount: u64, withheld: u64) -> bool {
+    let rest = quota.limit.saturating_sub(withheld);
+    used <= rest - amount.min(rest)
+}
+
+/// Why [`charge`] refused, or [`spares`] did; `at` turns unix time into limiter time.
 pub(crate) fn refusal(
     quota: &Quota,
     calendar: &Calendar,
@@ -115,8 +122,8 @@ pub(crate) fn refusal(
     }
     // Each window absorbs one limit of what was overrun, and the next all of it where that was allowed.
     let used = if word & forgiven(quota) == 0 { used } else { used.min(quota.limit) };
-    let over = (u128::from(used) + u128::from(amount) + u128::from(withheld))
-        .saturating_sub(u128::from(quota.limit));
+    let rest = quota.limit.saturating_sub(withheld);
+    let over = u128::from(used.saturating_sub(rest - amount.min(rest)));
     let windows = over.div_ceil(u128::from(quota.limit.max(1)));
     let mut end = window.end;
     for _ in 1..windows.min(MOST_WINDOWS) {

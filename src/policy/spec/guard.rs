@@ -9,7 +9,7 @@ use crate::policy::quantity::{Amount, Share, Span, WindowLimit};
 /// How the limits of a new account of a tier grow.
 ///
 /// At first it has `start` of each of its own rates' bursts and quotas; with age and with what it has spent, whichever has
-/// come less far, it has the whole.
+/// come less far, it has the whole. A single cost beyond its part waits until nothing is used, and is admitted then.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolicyRamp {

@@ -58,9 +58,10 @@ impl QuotaBucket {
 
     pub(super) fn judge(&self, amount: u64, now: u64, withheld: u64, ahead: i64) -> (Answer, Wait) {
         let (mut window, its) = self.window(now, ahead);
-        let asked = u128::from(amount) + u128::from(withheld);
+        // Who may have no more than a part gets what is larger from a window of which nothing is used.
+        let asked = u128::from(amount.min(self.limit - withheld)) + u128::from(withheld);
         let used = self.used((window, its));
-        if amount == 0 || used + asked <= u128::from(self.limit) {
+        if amount == 0 || (used + asked <= u128::from(self.limit) && amount <= self.limit) {
             return (Answer::Admit, Wait::After(Span::ZERO));
         }
         if amount > self.limit {
