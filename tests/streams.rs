@@ -370,6 +370,28 @@ fn an_account_that_moves_takes_its_permits_along_and_flapping_is_counted() {
 }
 
 #[test]
+fn permits_that_hold_of_no_rate_need_no_room() {
+    const ACCOUNTS: u64 = 20_000;
+    let (limiter, _clock) = limiter(
+        "version = 1\nmeters = [\"requests\", \"tokens\"]\n\
+        capacity = { accounts = 20_000, organizations = 10 }\n[tiers.free]\ntotal = \"unlimited\"\n\
+        account.requests = { in_flight = 9 }\naccount.tokens = { rate = \"3 per 1h\", burst = 100 }\n",
+    );
+    let tier = limiter.tier("free").expect("it");
+    let [requests, tokens] = ["requests", "tokens"].map(|name| limiter.meter(name).expect("it"));
+    let open = |id: u64, cost: &Cost| limiter.reserve(&limiter.identity(tier, id), cost).expect("admitted");
+    let held: Vec<Permit> = (0..ACCOUNTS).map(|id| open(id, &Cost::of(requests, 1))).collect();
+    assert_eq!(limiter.statistics().unnoted_permits, 0);
+    let both = open(0, &Cost::of(requests, 1).and(tokens, 10));
+    assert_eq!(both.settle(&Cost::default()).clipped(tokens), 0);
+    drop(held);
+    for id in 0..ACCOUNTS {
+        let caller = limiter.identity(tier, id);
+        assert!(limiter.explain(&caller).rules.iter().all(|rule| rule.used == 0), "{id}");
+    }
+}
+
+#[test]
 fn of_more_accounts_than_there_is_room_to_note_rates_get_nothing_back() {
     const ACCOUNTS: u64 = 20_000;
     let (limiter, _clock) = limiter(

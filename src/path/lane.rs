@@ -361,7 +361,7 @@ impl<'a> Lane<'a> {
         'a: 't,
     {
         note.charges(present, |note| {
-            let of_account = self.lines.refunds_to_open(self.homes[0]);
+            let mut of_account = None;
             for meter in cost.spent() {
                 for charge in self.rules.charges(meter, present) {
                     let home = self.home(charge.level, cohort);
@@ -370,8 +370,14 @@ impl<'a> Lane<'a> {
                     let amount = bucket::asked(limit, cost.amount(meter), Mode::Hold);
                     // All are there, or it would not have been charged.
                     let word = word.map_or(0, |word| word.load());
-                    let refunds =
-                        if charge.level == Level::Account { of_account } else { self.lines.refunds(home) };
+                    let refunds = match (charge.level, &charge.limit) {
+                        (Level::Account, Limit::Rate(_)) => {
+                            *of_account.get_or_insert_with(|| self.lines.refunds_to_open(home))
+                        }
+                        // Others keep nothing there.
+                        (Level::Account, _) => Refunds::NONE,
+                        _ => self.lines.refunds(home),
+                    };
                     let opened = Opened { amount, factor, forced };
                     note(Taken { charge, word, refunds, opened, now });
                 }
