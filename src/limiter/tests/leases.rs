@@ -229,6 +229,22 @@ impl World {
         }
     }
 
+    /// Two members of an organization meet on its line: 4 are spent, and more is leased.
+    fn make_hot(&self) {
+        for number in [0, 1] {
+            let inner = self.clone();
+            self.threads.run(number, move || inner.act(Act::Check(0, 0, 1), number as u64));
+        }
+        let (inner, other) = (self.clone(), self.clone());
+        self.threads.run(0, move || {
+            meanwhile(move || {
+                other.act(Act::Check(0, 0, 1), 1);
+            });
+            inner.act(Act::Check(0, 0, 1), 0);
+        });
+        assert!(self.limiter.statistics().leases_taken > 0);
+    }
+
     /// What the organization's members are told that it has used.
     fn used(&self, organization: u64) -> u64 {
         // The tier that was asked for last does not matter: both have the rule.
@@ -401,16 +417,7 @@ fn whoever_has_leases_keeps_its_line() {
         let inner = world.clone();
         threads.run(thread, move || inner.act(Act::Check(0, 0, 1), account))
     };
-    // They have lines from here on.
-    spend(0, 0);
-    spend(1, 1);
-    let (inner, other) = (world.clone(), world.clone());
-    threads.run(0, move || {
-        meanwhile(move || {
-            other.act(Act::Check(0, 0, 1), 1);
-        });
-        inner.act(Act::Check(0, 0, 1), 0);
-    });
+    world.make_hot();
     for turn in 1..=10 {
         spend(turn, 0);
         assert!(world.limiter.statistics().leases_taken > 0);
@@ -430,17 +437,7 @@ fn whoever_has_leases_keeps_its_line() {
 fn what_is_leased_comes_back_before_its_organization_is_tightened() {
     let threads = Threads::new();
     let world = World::new(COUNTED, &threads);
-    for thread in [0, 1] {
-        let inner = world.clone();
-        threads.run(thread, move || inner.act(Act::Check(0, 0, 1), thread as u64));
-    }
-    let (inner, other) = (world.clone(), world.clone());
-    threads.run(0, move || {
-        meanwhile(move || {
-            other.act(Act::Check(0, 0, 1), 1);
-        });
-        inner.act(Act::Check(0, 0, 1), 0);
-    });
+    world.make_hot();
     let shared = &world.limiter.shared;
     let (slot, head) = shared.lines.organizations.find(&world.member(0, 0, 0).organization.unwrap()).unwrap();
     assert!(head.may_be_leased());
@@ -455,4 +452,21 @@ fn what_is_leased_comes_back_before_its_organization_is_tightened() {
     assert!(tighten(&shared.books.copy()));
     assert_eq!(shared.lines.organizations.line(slot).unwrap().snapshot().words[0], 4);
     assert_ne!(head.standing(world.limiter.now().as_u64()).factor, Factor::ONE);
+}
+
+/// Whoever read its clock while a rate was spent is refused, whatever has come back and is leased since.
+#[test]
+fn a_late_clock_finds_no_more_on_a_lease_than_there_was() {
+    let threads = Threads::new();
+    let world = World::new(RATED, &threads);
+    assert!(matches!(world.act(Act::Check(0, 0, LIMIT), 0), Answer::Admitted { .. }));
+    let late = world.limiter.now();
+    world.clock.advance_nanos(LIMIT / 4 * 3 * EACH);
+    world.make_hot();
+    let inner = world.clone();
+    let is_admitted = threads.run(0, move || {
+        let cost = Cost::of(inner.limiter.meter("tokens").unwrap(), 1);
+        inner.limiter.check_at(&inner.member(0, 0, 0), &cost, late).is_ok()
+    });
+    assert!(!is_admitted);
 }
