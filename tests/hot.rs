@@ -1,5 +1,6 @@
 //! Large organizations by more threads than a small machine has stripes, by clocks that were read late, while an operator does to them
-//! whatever can be done: what was admitted keeps every bound, and what is told to be used is what was admitted.
+//! whatever can be done: what was admitted keeps every bound, and what is told to be used is what was admitted, also after a
+//! restart.
 #![cfg(feature = "toml")]
 #![allow(clippy::disallowed_types, reason = "these count what real threads did; loom is not at work here")]
 
@@ -9,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tollgate::{Cost, Identity, Level, Limiter, ManualClock, Override, Permit, Plan, Signal, Whom};
+use tollgate::{
+    Cost, Identity, Level, Limiter, ManualClock, MemoryStore, Override, Permit, Plan, Signal, Whom,
+};
 
 const THREADS: u64 = 10;
 /// More than can have leases.
@@ -188,6 +191,7 @@ fn operate(world: &World, seed: u64, until: Instant) {
                 limiter.maintain();
             }
             7 => {
+                limiter.checkpoint().expect("kept in memory");
                 limiter.export();
                 limiter.top(5, limiter.meter("tokens").expect("meter"));
             }
@@ -203,8 +207,12 @@ fn operate(world: &World, seed: u64, until: Instant) {
 /// Answers how many leases were taken.
 fn round(seed: u64, lasting: Duration) -> u64 {
     let clock = ManualClock::at_unix(START);
-    let limiter = Limiter::builder(plan(0)).clock(clock.clone()).secret([7; 16]).build().expect("built");
-    let world = World { limiter, clock };
+    let store = MemoryStore::new();
+    let build = |clock: &ManualClock, store: MemoryStore| {
+        let builder = Limiter::builder(plan(seed)).clock(clock.clone()).secret([7; 16]);
+        builder.store(store, Duration::from_millis(1)).build().expect("built")
+    };
+    let world = World { limiter: build(&clock, store.clone()), clock };
     let until = Instant::now() + lasting;
     let (all, barrier) = (Mutex::new(Log::new()), Barrier::new(THREADS as usize));
     std::thread::scope(|scope| {
@@ -220,6 +228,9 @@ fn round(seed: u64, lasting: Duration) -> u64 {
         operate(&world, seed, until);
     });
     let log = all.into_inner().expect("no thread panics");
+    world.limiter.checkpoint().expect("kept in memory");
+    let clock = ManualClock::at_unix(tollgate::Clock::unix(&world.clock));
+    let restarted = build(&clock, store.copy());
     for of in 0..ORGANIZATIONS {
         let own = || log.iter().filter(|entry| entry.0 == of);
         never_over(&format!("organization {of}"), own().map(|entry| (entry.2, entry.3)), BURST);
@@ -227,14 +238,16 @@ fn round(seed: u64, lasting: Duration) -> u64 {
         own().for_each(|entry| *windows.entry(entry.2 / MINUTE).or_insert(0) += entry.3);
         assert!(windows.values().all(|used| *used <= WINDOW), "{of}: {windows:?}");
         let admitted: u64 = own().map(|entry| entry.3).sum();
-        let told = world.limiter.explain(&world.caller(of, 0, 0)).rules;
-        let told = |what: &str| {
-            let own = told.iter().filter(|rule| rule.level == Level::Organization);
-            own.filter(|rule| rule.kind == what).map(|rule| rule.used).collect::<Vec<_>>()
-        };
-        assert_eq!(told("budget").first(), Some(&admitted), "organization {of}");
         let window = world.limiter.now().as_u64() / MINUTE;
-        assert_eq!(told("quota").first(), Some(windows.get(&window).unwrap_or(&0)), "organization {of}");
+        for limiter in [&world.limiter, &restarted] {
+            let told = limiter.explain(&world.caller(of, 0, 0)).rules;
+            let told = |what: &str| {
+                let own = told.iter().filter(|rule| rule.level == Level::Organization);
+                own.filter(|rule| rule.kind == what).map(|rule| rule.used).collect::<Vec<_>>()
+            };
+            assert_eq!(told("budget").first(), Some(&admitted), "organization {of}");
+            assert_eq!(told("quota").first(), Some(windows.get(&window).unwrap_or(&0)), "organization {of}");
+        }
     }
     for tier in 0..2 {
         let own = || log.iter().filter(|entry| entry.1 == tier);
