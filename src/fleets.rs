@@ -6,10 +6,10 @@
 //! under a ceiling of 72,000. A limit that refuses half of them would be 11 requests a day, and refuse every honest customer
 //! first. Nothing that looks at one account at a time sees them, however fast it is.
 //!
-//! What sees them is what adds up: over accounts (an organization, a cohort, all who are new, a whole tier) and over time (a day,
-//! a week, for ever). 16 million in 30 days are 533,000 a day; a tier whose total is twice what its honest users take lets
-//! a fleet have what these leave, and no more, whoever it looks like. That is the first part. The second is evidence,
-//! which makes it less.
+//! What sees them is what adds up: over accounts (an organization, a cohort, all who are new, a whole tier) and over time (a
+//! day, a week, for ever). 16 million in 30 days are 533,000 a day; a tier whose total is twice what its honest users take lets
+//! a fleet have what these leave, and no more, whoever it looks like. That is the first part. The second is evidence, which
+//! makes it less.
 //!
 //! # Bounds that hold with every detector blind
 //!
@@ -42,8 +42,8 @@
 //!   have been observed. What is said of an organization or a tier makes a factor on rates of the organization's own, or of
 //!   the tier's total: everybody there has less, at most by what the kind's cap asks for (12 bits, twice the price).
 //! - `shadow = true` judges and tells, and changes nothing. [`explain`](crate::Limiter::explain) shows an operator which
-//!   evidence, and what was reported of whom; a denial never does. [`pardon`](crate::Limiter::pardon) is for a granted appeal, and a denial names the
-//!   tier that lifts it ([`step_up`](crate::Denial::step_up)).
+//!   evidence, and what was reported of whom; a denial never does. [`pardon`](crate::Limiter::pardon) is for a granted appeal,
+//!   and a denial names the tier that lifts it ([`step_up`](crate::Denial::step_up)).
 //!
 //! Memory is fixed by `capacity`: some 1,030 bytes for each account that the next power of two has room for, 256 KiB besides,
 //! and a ring of 4,096 observations for each stripe of threads; `tollgate lint` prints the sum, and `memory` bounds it.
@@ -91,8 +91,8 @@
 //!
 //! # Shadow first
 //!
-//! `shadow = true` in `[evidence]` observes, judges and tells, and does nothing to anybody; on a rule it charges and counts, and
-//! refuses nobody. Run a policy so for a week: habits of a tier are learned from its settled accounts, and there are none
+//! `shadow = true` in `[evidence]` observes, judges and tells, and does nothing to anybody; on a rule it charges and counts,
+//! and refuses nobody. Run a policy so for a week: habits of a tier are learned from its settled accounts, and there are none
 //! on the first day. Then look at [`statistics`](crate::Limiter::statistics) (how many were tightened, joined, left),
 //! [`shadows`](crate::Limiter::shadows) (what each rule would have refused), and [`explain`](crate::Limiter::explain) some
 //! accounts that you know. Totals and pools may be in force from the first hour: they judge nobody.
@@ -195,10 +195,10 @@
 //! | business | requests | 13,449,999 | 6,994,151 | 6,994,151 | 1.92 |
 //! | enterprise | requests | 2,689,999 | 1,384,933 | 1,384,933 | 1.94 |
 //!
-//! What a trace calls anybody decides nothing (`tests/names.rs`, by `tollgate replay --decisions`, at revision 093dbc9; the policy
-//! by `tollgate suggest` from the honest week): decisions that change when labels are removed, when all names are others, and when
-//! the limiter's secret is another, which moves who shares a place in a table of fixed size. What a secret changes is whose
-//! request comes first once something is full.
+//! What a trace calls anybody decides nothing (`tests/names.rs`, by `tollgate replay --decisions`, at revision 093dbc9; the
+//! policy by `tollgate suggest` from the honest week): decisions that change when labels are removed, when all names are
+//! others, and when the limiter's secret is another, which moves who shares a place in a table of fixed size. What a secret
+//! changes is whose request comes first once something is full.
 //!
 //! | trace | requests | labels | names | secret |
 //! |---|---|---|---|---|

@@ -14,15 +14,15 @@
 //! - A bite is one part in [`PARTS`] of what is left, shared by the stripes, so that all of them hold back at most that
 //!   much of it. None is taken where under an eighth of the limit is left, and none after a refusal until half is.
 //! - Whoever is refused by a line that has leases takes them all back and asks once more, so that what is denied for is
-//!   not what a stripe still holds.
+//!   not what a stripe still holds, but for what others lease anew between the two.
 //! - What a stripe holds counts only while the line says that its lot has leases on it. Whoever lets the line say so
 //!   for the first time empties all stripes before; whoever lets it say so no more, or is to write it otherwise than by
 //!   charging and settling, takes all leases back before. An organization's slot is not given away while it says so.
 //! - Whoever serves from a stripe has read its version before he found that the line, his organization's, still says so: from
 //!   then on, who gives the lot to another writes the stripe.
 //! - Guards are taken in this order: the stripes of a lot, lowest first, then the line that it is for; all of an organization
-//!   before any of a total's. Under the guards of what comes earlier on a path a stripe may be waited for, under that of its own
-//!   line never.
+//!   before any of a total's. Under the guards of what comes earlier on a path a stripe may be waited for, under that of its
+//!   own line never.
 //!
 //! # Reservations take none
 //!

@@ -206,7 +206,7 @@ impl<'a> Lane<'a> {
             if ask.mode == Mode::Spend {
                 let Some(line) = self.lines.leases.stripe(lot) else { return Ok(Closer::Unclear) };
                 let Some(version) = line.head().version() else { return Ok(Closer::Busy) };
-                // As in `Lane::on_lease`.
+                // As in `Lane::go_leased`.
                 if level == Level::Organization && !head.is_still(seen[place]) {
                     return Ok(Closer::Busy);
                 }
