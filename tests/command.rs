@@ -128,6 +128,19 @@ fn malformed_traces_are_refused_with_their_line() {
 }
 
 #[test]
+fn what_sizes_a_campaign_says_nothing_of_a_trace() {
+    for command in ["replay", "ablate"] {
+        for size in SMALL.chunks(2) {
+            let arguments = [&[command, "--trace", "week.csv"], size].concat();
+            let output = tollgate(arguments);
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(2), "{error}");
+            assert!(error.contains("--trace") && error.contains(size[0]), "{error}");
+        }
+    }
+}
+
+#[test]
 fn malformed_policies_are_refused_with_their_line() {
     let folder = folder("policies");
     let cases: [(&str, Vec<u8>, &str); 5] = [

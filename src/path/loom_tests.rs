@@ -5,6 +5,7 @@ use loom::{sync::Arc, thread};
 use super::{Around, Ask, Course, Hints, Hold, Home, Lane, Lines, Note, Path, Spend};
 use crate::{
     bucket::{self, Factor, Mode, Moment},
+    decision::Level,
     id::{Fingerprints, Id, Identity, Organization, Tier, Zone},
     line::{
         Standing,
@@ -198,9 +199,11 @@ fn loom_charge_and_factor() {
 /// A moment at which what was hot at [`MOMENT`] is not any more.
 const LATER: Moment<'static> = Moment::new(1 << 30, Anchor::new(0), &[]);
 
-/// Two organizations, of which the first has the only stripes, and the accounts 1 and 2 in them; one token is leased.
-fn two_organizations(own: Limit, shared: Limit) -> Arc<World> {
-    let plan = plan_of([level_of(own), level_of(shared), LevelPlan::default()]);
+/// Two organizations, of which the first has the only stripes, and the accounts 1 and 2 in them; one token is leased. Rates are
+/// for factors up to `largest`.
+fn two_organizations(largest: u32) -> Arc<World> {
+    let rate = |burst| Limit::Rate(Rate::new(1, 1_000_000_000_000, burst, 0, largest).unwrap());
+    let plan = plan_of([level_of(rate(1_000)), level_of(rate(4_096)), LevelPlan::default()]);
     let plan = Plan { capacity: Capacity { organizations: 1, ..plan.capacity }, ..plan };
     let fingerprints = Fingerprints::new([1; 16]);
     let lines = Lines::new(&plan, &fingerprints.places()).unwrap();
@@ -224,6 +227,13 @@ impl World {
     fn organization(&self, account: u64) -> Home {
         let key = self.fingerprints.key(Id::Integer(account));
         Home::Organization(self.lines.organizations.find(&key).unwrap().0)
+    }
+
+    /// What an organization has spent, without what is leased of it.
+    fn spent_by(&self, account: u64, moment: &Moment<'static>) -> u64 {
+        let seen = self.lines.spent(&self.book, self.organization(account), moment).unwrap();
+        let rules = self.book.plan.tiers[0].level(Level::Organization);
+        bucket::used(&rules.rules[0].limit, seen.words[0], moment)
     }
 
     /// As if the account had met another of its organization.
@@ -259,21 +269,15 @@ impl World {
 #[test]
 fn loom_stripes_change_hands() {
     explore(|| {
-        let rate = |burst| Rate::new(1, 1_000_000_000_000, burst, 0, 1).unwrap();
-        let (own, shared) = (rate(1_000), rate(4_096));
-        let world = two_organizations(Limit::Rate(own), Limit::Rate(shared));
+        let world = two_organizations(1);
         let other = {
             let world = Arc::clone(&world);
             thread::spawn(move || world.spend_leased(1))
         };
         world.collide(2, &LATER);
         let served = u64::from(other.join().unwrap());
-        let spent = |account| {
-            let seen = world.lines.spent(&world.book, world.organization(account), &LATER).unwrap();
-            bucket::used(&Limit::Rate(shared), seen.words[0], &LATER)
-        };
         assert!(world.lines.line(world.organization(2)).unwrap().head().may_be_leased());
-        assert_eq!((spent(1), spent(2)), (served, 0));
+        assert_eq!([1, 2].map(|account| world.spent_by(account, &LATER)), [served, 0]);
     });
 }
 
@@ -282,9 +286,7 @@ fn loom_stripes_change_hands() {
 #[test]
 fn loom_stripes_are_wanted_by_two() {
     explore(|| {
-        let rate = |burst| Rate::new(1, 1_000_000_000_000, burst, 0, 1).unwrap();
-        let (own, shared) = (rate(1_000), rate(4_096));
-        let world = two_organizations(Limit::Rate(own), Limit::Rate(shared));
+        let world = two_organizations(1);
         let other = {
             let world = Arc::clone(&world);
             thread::spawn(move || world.collide(1, &LATER))
@@ -292,12 +294,8 @@ fn loom_stripes_are_wanted_by_two() {
         world.collide(2, &LATER);
         other.join().unwrap();
         let served = [1, 2].map(|account| u64::from(world.spend_leased(account)));
-        let spent = [1, 2].map(|account| {
-            let seen = world.lines.spent(&world.book, world.organization(account), &LATER).unwrap();
-            bucket::used(&Limit::Rate(shared), seen.words[0], &LATER)
-        });
         assert_eq!(served.iter().sum::<u64>(), 1);
-        assert_eq!(spent, served);
+        assert_eq!([1, 2].map(|account| world.spent_by(account, &LATER)), served);
     });
 }
 
@@ -306,15 +304,12 @@ fn loom_stripes_are_wanted_by_two() {
 #[test]
 fn loom_lost_leases_are_nobodys() {
     explore(|| {
-        let rate = |burst| Rate::new(1, 1_000_000_000_000, burst, 0, 16).unwrap();
-        let (own, shared) = (rate(1_000), rate(4_096));
-        let world = two_organizations(Limit::Rate(own), Limit::Rate(shared));
+        let world = two_organizations(16);
         let line = world.lines.line(world.organization(1)).unwrap();
         let factor = Factor::from_sixteenths(32);
         line.lock().set_standing(Standing { factor, cohort: 0, until: 1 << 40, marked: false });
         world.collide(2, &MOMENT);
         let served = u64::from(world.spend_leased(2));
-        let seen = world.lines.spent(&world.book, world.organization(2), &MOMENT).unwrap();
-        assert_eq!((served, bucket::used(&Limit::Rate(shared), seen.words[0], &MOMENT)), (1, 1));
+        assert_eq!((served, world.spent_by(2, &MOMENT)), (1, 1));
     });
 }

@@ -73,7 +73,7 @@ struct ReplayArguments {
     #[arg(long, value_name = "P.toml")]
     policy: Option<PathBuf>,
     /// The trace, `-` for standard input; left out, the generated campaign.
-    #[arg(long, value_name = "T.csv.gz")]
+    #[arg(long, value_name = "T.csv.gz", conflicts_with_all = ["accounts", "exchanges", "days", "seed"])]
     trace: Option<PathBuf>,
     /// Writes the outcome as JSON.
     #[arg(long, value_name = "OUT.json")]
@@ -149,7 +149,7 @@ struct AblateArguments {
     #[arg(long, value_name = "P.toml")]
     policy: Option<PathBuf>,
     /// The trace; left out, the generated campaign.
-    #[arg(long, value_name = "T.csv.gz")]
+    #[arg(long, value_name = "T.csv.gz", conflicts_with_all = ["accounts", "exchanges", "days", "seed"])]
     trace: Option<PathBuf>,
     /// Output tokens that a request reserves before its answer is known.
     #[arg(long, value_name = "TOKENS", default_value_t = 512)]
