@@ -80,8 +80,9 @@
 //! | charged finally ([`GateLayer::spends`](crate::http::GateLayer::spends)) | 0.97 (0.96 to 1.00) | 111 us | 2,015 us | 1,960 |
 //! | tower_governor 0.8, one bucket, charged finally | 0.98 (0.97 to 1.02) | 110 us | 1,470 us | 1,350 |
 //!
-//! Charged finally, ours made 0.99 (0.98 to 1.00) of tower_governor's requests, as in three earlier runs. The last column is without the
-//! kernel's, of 11,518 in all without a limiter (`benches/server/count`); ours has two buckets, the account's and the tier's.
+//! Charged finally, ours made 0.99 (0.98 to 1.00) of tower_governor's requests, as in three earlier runs. The last column is
+//! without the kernel's, of 11,518 in all without a limiter (`benches/server/count`); ours has two buckets, the account's and
+//! the tier's.
 //!
 //! So a charge costs less than the twentieth that was aimed at, a reservation with its settlement more. Of the 1,960, some 700
 //! are the framework's for any layer (a box for the future, copies of request and response), some 450 the address as text, its

@@ -2,8 +2,8 @@
 //! shadow and soft thresholds, accounts that are parked and come back, permits that settle to anything.
 //!
 //! - `peek` says what `check` does next, with the same words;
-//! - after a wait that a denial tells, the same request is admitted (or waits for a permit alone), and a nanosecond earlier it is
-//!   not, unless an override ended meanwhile;
+//! - after a wait that a denial tells, the same request is admitted (or waits for a permit alone), and a nanosecond earlier it
+//!   is not, unless an override ended meanwhile;
 //! - no rule has more left than its limit; with the last permit, nothing is in flight;
 //! - liveness: requests are admitted, and waits come to an end.
 #![cfg(feature = "toml")]

@@ -1,6 +1,6 @@
-//! Large organizations by more threads than a small machine has stripes, by clocks that were read late, while an operator does to them
-//! whatever can be done: what was admitted keeps every bound, and what is told to be used is what was admitted, also after a
-//! restart.
+//! Large organizations by more threads than a small machine has stripes, by clocks that were read late, while an operator does
+//! to them whatever can be done: what was admitted keeps every bound, and what is told to be used is what was admitted, also
+//! after a restart.
 #![cfg(feature = "toml")]
 #![allow(clippy::disallowed_types, reason = "these count what real threads did; loom is not at work here")]
 

@@ -177,8 +177,8 @@ fn permits_give_back_across_changes_elsewhere() {
     }
 }
 
-/// What an earlier policy had allowed of a day was told to be waited for as if each day after had to make up for it, and the day
-/// after admitted.
+/// What an earlier policy had allowed of a day was told to be waited for as if each day after had to make up for it, and the
+/// day after admitted.
 #[test]
 fn what_was_allowed_before_is_over_with_its_window() {
     let with = |limit: u64| {

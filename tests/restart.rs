@@ -492,8 +492,8 @@ fn crowded() -> String {
     )
 }
 
-/// Where accounts that owe had taken all lines, those that had been parked were given none, and what they had spent was forgotten
-/// of a budget, and of a quota counted to all.
+/// Where accounts that owe had taken all lines, those that had been parked were given none, and what they had spent was
+/// forgotten of a budget, and of a quota counted to all.
 #[test]
 fn who_was_parked_is_parked_again_where_no_line_is_left() {
     let world = World::new(plan(&crowded()));

@@ -46,8 +46,8 @@ pub(crate) fn replaced(
     }
 }
 
-/// The word of a quota's bucket in no later window than the present one. None was ever entered; one that is told of all the same
-/// would never come.
+/// The word of a quota's bucket in no later window than the present one. None was ever entered; one that is told of all the
+/// same would never come.
 pub(crate) fn no_later(quota: &Quota, word: u64, moment: &Moment<'_>) -> u64 {
     let place = quota::place(quota, word).unwrap_or(quota.calendar);
     match moment.window(place) {

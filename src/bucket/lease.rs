@@ -73,8 +73,8 @@ pub(crate) fn room(limit: &Limit, word: u64, moment: &Moment<'_>) -> Option<(u64
     }
 }
 
-/// Charges one in `parts` of what is left besides `reserved`, and at most `most`; answers the bucket's word and the lease. `None`
-/// where that is nothing, or the bucket is in a later window than the request.
+/// Charges one in `parts` of what is left besides `reserved`, and at most `most`; answers the bucket's word and the lease.
+/// `None` where that is nothing, or the bucket is in a later window than the request.
 pub(crate) fn bite(
     limit: &Limit,
     (word, refunded): (u64, u64),

@@ -102,8 +102,13 @@ pub(crate) fn charge(quota: &Quota, word: u64, amount: u64, window: Window) -> S
 /// Whether `amount` fits into what is left besides `withheld` tokens, or nothing is used of the window; it is at most the
 /// limit.
 pub(crate) fn spares(quota: &Quota, used: u64, amount: u64, withheld: u64) -> bool {
+    used <= room_beside(quota, amount, withheld)
+}
+
+/// The use beside which `amount` is admitted without `withheld` tokens.
+fn room_beside(quota: &Quota, amount: u64, withheld: u64) -> u64 {
     let rest = quota.limit.saturating_sub(withheld);
-    used <= rest - amount.min(rest)
+    rest - amount.min(rest)
 }
 
 /// Why [`charge`] refused, or [`spares`] did; `at` turns unix time into limiter time.
@@ -122,9 +127,8 @@ pub(crate) fn refusal(
     }
     // Each window absorbs one limit of what was overrun, and the next all of it where that was allowed.
     let used = if word & forgiven(quota) == 0 { used } else { used.min(quota.limit) };
-    let rest = quota.limit.saturating_sub(withheld);
-    let over = u128::from(used.saturating_sub(rest - amount.min(rest)));
-    let windows = over.div_ceil(u128::from(quota.limit.max(1)));
+    let over = used.saturating_sub(room_beside(quota, amount, withheld));
+    let windows = over.div_ceil(quota.limit.max(1));
     let mut end = window.end;
     for _ in 1..windows.min(MOST_WINDOWS) {
         end = calendar.window_at(end).end;
@@ -133,7 +137,7 @@ pub(crate) fn refusal(
 }
 
 /// A wait is followed through at most this many windows; beyond, a retry is told the next refusal.
-const MOST_WINDOWS: u128 = 1_000;
+const MOST_WINDOWS: u64 = 1_000;
 
 /// Gives `amount` back to the window that was charged; answers the word, the same if that window is over.
 pub(crate) fn refund(quota: &Quota, word: u64, charged: u64, amount: u64) -> u64 {

@@ -56,8 +56,8 @@ impl FileStore {
     ///
     /// # Errors
     ///
-    /// Where it cannot be opened or made, another process has it for half a second, or it is not as this crate wrote it: foreign, of a newer
-    /// release, torn, truncated, or altered. It is then left as it is.
+    /// Where it cannot be opened or made, another process has it for half a second, or it is not as this crate wrote it:
+    /// foreign, of a newer release, torn, truncated, or altered. It is then left as it is.
     pub fn open(path: impl AsRef<Path>) -> Result<FileStore, StoreError> {
         // Where it is, wherever the process goes.
         let path = &std::path::absolute(path.as_ref()).unwrap_or_else(|_| path.as_ref().to_owned());

@@ -168,7 +168,8 @@ pub(super) fn turn_values(
 }
 
 /// The two strongest kinds, where all that are strong are enough to tie, or nearly. `own` is what an account did and what
-/// was reported of it, `company` what those did who share its values, and `sensitivity` what evidence counts in its tier, in sixteenths.
+/// was reported of it, `company` what those did who share its values, and `sensitivity` what evidence counts in its tier, in
+/// sixteenths.
 pub(super) fn tie(own: &[u16; KINDS], company: &[u16; KINDS], sensitivity: u16) -> Option<Tie> {
     let (mut first, mut second) = ((0, Kind::Place), (0, Kind::Place));
     let (mut sum, mut rhythm) = (0, 0);

@@ -1,8 +1,9 @@
 //! The names of organizations, for those who read usage; no decision needs them.
 //!
 //! A name is told where an organization is made of a text ([`Limiter::organization`](super::Limiter::organization)). Who is
-//! told again is told apart by one cache line, read without a lock: it takes the lock again about once in a hundred times, where all
-//! have names for whom there is room. Names take memory as they come, 256 bytes each at most, for as many as there is room for.
+//! told again is told apart by one cache line, read without a lock: it takes the lock again about once in a hundred times,
+//! where all have names for whom there is room. Names take memory as they come, 256 bytes each at most, for as many as there is
+//! room for.
 
 use std::collections::HashMap;
 
@@ -28,6 +29,13 @@ pub(super) struct Names {
 #[repr(align(64))]
 struct Seen([AtomicU64; SHARE]);
 
+impl Seen {
+    #[inline]
+    fn has(&self, key: &Key) -> bool {
+        self.0.iter().any(|word| word.load(Ordering::Relaxed) == key.words[1])
+    }
+}
+
 impl Names {
     /// For so many organizations.
     pub(super) fn new(most: usize) -> Names {
@@ -42,17 +50,22 @@ impl Names {
 
     #[inline]
     pub(super) fn tell(&self, key: &Key, name: &str) {
-        // A power of two of them.
-        if let Some(Seen(seen)) = self.seen.get(key.hash as usize & (self.seen.len() - 1))
-            && !seen.iter().any(|word| word.load(Ordering::Relaxed) == key.words[1])
+        if let Some(seen) = self.place(key)
+            && !seen.has(key)
         {
             self.tell_slow(seen, key, name);
         }
     }
 
+    #[inline]
+    fn place(&self, key: &Key) -> Option<&Seen> {
+        // A power of two of them.
+        self.seen.get(key.hash as usize & (self.seen.len() - 1))
+    }
+
     #[cold]
     #[inline(never)]
-    fn tell_slow(&self, seen: &[AtomicU64; SHARE], key: &Key, name: &str) {
+    fn tell_slow(&self, Seen(seen): &Seen, key: &Key, name: &str) {
         let empty = seen.iter().find(|word| word.load(Ordering::Relaxed) == 0);
         if let Some(word) = empty.or(seen.get(key.words[1] as usize % SHARE)) {
             word.store(key.words[1], Ordering::Relaxed);
@@ -96,11 +109,7 @@ mod tests {
             .map(|name| (fingerprints.key(Id::Text(&name)), name))
             .collect();
         told.iter().for_each(|(key, name)| names.tell(key, name));
-        let unseen = |(key, _): &&(Key, String)| {
-            let Seen(seen) = &names.seen[key.hash as usize & (names.seen.len() - 1)];
-            seen.iter().all(|word| word.load(Ordering::Relaxed) != key.words[1])
-        };
-        let unseen = told.iter().filter(unseen).count();
+        let unseen = told.iter().filter(|(key, _)| !names.place(key).expect("a place").has(key)).count();
         assert!(unseen > 0 && unseen < MANY / 50, "{unseen} of {MANY}");
         for (key, name) in &told {
             let id = KeptId::new(key.words, key.kind).expect("a text");

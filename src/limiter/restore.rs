@@ -28,8 +28,8 @@ pub struct Restored {
     pub clock_behind: u64,
     /// Records of accounts and organizations.
     pub lines: u64,
-    /// Those for which there was no place, or none for what they owe of rates, where the rest is parked; the lines that stand in
-    /// for them owe as much.
+    /// Those for which there was no place, or none for what they owe of rates, where the rest is parked; the lines that stand
+    /// in for them owe as much.
     pub unplaced: u64,
     /// Those of tiers that neither the policy has nor anything is owed under.
     pub dropped: u64,

@@ -19,8 +19,8 @@ use crate::{
 
 impl Limiter {
     /// What the quotas and budgets of an account, an organization or a tier have counted of `meter`; of `period`, only the
-    /// quotas of windows of that length. Empty for whom nothing is known. Allocates: not for
-    /// the request path.
+    /// quotas of windows of that length. Empty for whom nothing is known. Allocates: not for the
+    /// request path.
     ///
     /// ```
     /// use tollgate::{Cost, Limiter, Period, Plan, Whom};

@@ -159,18 +159,12 @@ impl Lines {
 
     /// Gives whom an exception is about a line, where there is a place.
     pub(crate) fn enter(&self, book: &Book, scope: &Scope, moment: &Moment<'_>) -> bool {
-        let (level, key) = match scope {
-            Scope::Account(key) => (Level::Account, key),
-            Scope::Organization(key) => (Level::Organization, key),
-            // It always has one.
-            Scope::Tier(_) => return true,
-        };
+        let (Some(key), Some(subjects)) = (scope.key(), self.subjects(scope.level())) else { return false };
         // Under whose rules, it says when it comes.
         let tier = book.plan.tiers.iter().find(|tier| !tier.retired);
         let under = tier.map_or(Under::default(), |tier| tier.under);
         let fresh = [0; MAX_RULES];
-        self.subjects(level)
-            .is_some_and(|subjects| subjects.insert(book, key, under, &fresh, moment).is_some())
+        subjects.insert(book, key, under, &fresh, moment).is_some()
     }
 
     /// Gives the line of a tier these words.

@@ -172,12 +172,13 @@ impl Lines {
 
     /// Says on the line of whom `scope` is about that there is an exception, or none any more. Whether there is such a line.
     pub(crate) fn mark(&self, book: &Book, scope: &Scope, marked: bool, moment: &Moment<'_>) -> bool {
-        let (home, key) = match scope {
-            Scope::Account(key) => (self.accounts.find(key).map(|(slot, _)| Home::Account(slot)), Some(key)),
+        let key = scope.key();
+        let home = match scope {
+            Scope::Account(key) => self.accounts.find(key).map(|(slot, _)| Home::Account(slot)),
             Scope::Organization(key) => {
-                (self.organizations.find(key).map(|(slot, _)| Home::Organization(slot)), Some(key))
+                self.organizations.find(key).map(|(slot, _)| Home::Organization(slot))
             }
-            Scope::Tier(tier) => (Some(Home::total(*tier)), None),
+            Scope::Tier(tier) => Some(Home::total(*tier)),
         };
         let Some(line) = home.and_then(|home| self.line(home)) else { return false };
         let mut guard = line.lock();

@@ -40,14 +40,19 @@ impl World {
     fn of(account: Limit, total: Limit) -> Arc<World> {
         let total = level_of(total);
         let plan = plan_of([level_of(account), LevelPlan::default(), total]);
+        Arc::new(World::by(plan, World::identity))
+    }
+
+    /// With the accounts 1 and 2, as `identity` has them.
+    fn by(plan: Plan, identity: impl Fn(&World, u64) -> Identity) -> World {
         let fingerprints = Fingerprints::new([1; 16]);
         let lines = Lines::new(&plan, &fingerprints.places()).unwrap();
         let world = World { book: std::sync::Arc::new(Book::new(plan)), lines, fingerprints };
         for account in [1, 2] {
-            let identity = world.identity(account);
+            let identity = identity(&world, account);
             Path::find(&world.lines, &world.book, &identity).unwrap().enter(&world.lines, &MOMENT).unwrap();
         }
-        Arc::new(world)
+        world
     }
 
     fn identity(&self, account: u64) -> Identity {
@@ -205,13 +210,7 @@ fn two_organizations(largest: u32) -> Arc<World> {
     let rate = |burst| Limit::Rate(Rate::new(1, 1_000_000_000_000, burst, 0, largest).unwrap());
     let plan = plan_of([level_of(rate(1_000)), level_of(rate(4_096)), LevelPlan::default()]);
     let plan = Plan { capacity: Capacity { organizations: 1, ..plan.capacity }, ..plan };
-    let fingerprints = Fingerprints::new([1; 16]);
-    let lines = Lines::new(&plan, &fingerprints.places()).unwrap();
-    let world = World { book: std::sync::Arc::new(Book::new(plan)), lines, fingerprints };
-    for account in [1, 2] {
-        let identity = world.member(account);
-        Path::find(&world.lines, &world.book, &identity).unwrap().enter(&world.lines, &MOMENT).unwrap();
-    }
+    let world = World::by(plan, World::member);
     world.collide(1, &MOMENT);
     assert!(world.lines.line(world.organization(1)).unwrap().head().may_be_leased());
     Arc::new(world)

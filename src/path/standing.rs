@@ -13,8 +13,8 @@ use crate::{
 };
 
 impl Lines {
-    /// Multiplies the costs of the subject at `home` by `factor` until `until`, if it is still there. `false` where parts of it are
-    /// leased, and the book is not the latest, by which they come back: it is to be done by that.
+    /// Multiplies the costs of the subject at `home` by `factor` until `until`, if it is still there. `false` where parts of it
+    /// are leased, and the book is not the latest, by which they come back: it is to be done by that.
     pub(crate) fn tighten(
         &self,
         book: &Book,

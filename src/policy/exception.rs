@@ -31,6 +31,14 @@ impl Scope {
             Scope::Tier(_) => Level::Tier,
         }
     }
+
+    /// Of a subject.
+    pub(crate) fn key(&self) -> Option<&Key> {
+        match self {
+            Scope::Account(key) | Scope::Organization(key) => Some(key),
+            Scope::Tier(_) => None,
+        }
+    }
 }
 
 /// What is different.
